@@ -1,0 +1,35 @@
+//! Messages and services of the Flipt v1 API, generated from our own `.proto` files.
+//!
+//! Names, numbers and types are those of Flipt v1.61.1, because they are what clients see. The generated
+//! clients and servers are free of any transport; callers bring their channel.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod structs;
+mod time;
+
+pub use structs::{json_to_struct, struct_to_json};
+pub use time::{from_unix_micros, to_unix_micros};
+
+/// Package `flipt`: management and legacy evaluation.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, deprecated)]
+pub mod flipt {
+    tonic::include_proto!("flipt");
+
+    /// Package `flipt.evaluation`: evaluation and snapshots for client-side engines.
+    pub mod evaluation {
+        tonic::include_proto!("flipt.evaluation");
+    }
+
+    /// Package `flipt.ofrep`: OpenFeature Remote Evaluation Protocol.
+    pub mod ofrep {
+        tonic::include_proto!("flipt.ofrep");
+    }
+}
+
+pub use flipt::{evaluation, ofrep};
+
+/// Every file above with its imports, as an encoded `google.protobuf.FileDescriptorSet`: what reflection
+/// serves and what the REST gateway is driven by.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,34 @@
+//! Flag state in SQL databases: management of every resource, bulk reads and writes, and the compiled
+//! snapshot that each committed write brings up to date before its caller gets the answer.
+//!
+//! One set of query code serves every database; what differs stands in [`database::Dialect`].
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod constraints;
+pub mod database;
+mod distributions;
+mod error;
+mod flags;
+mod import;
+mod live;
+pub mod migrations;
+mod names;
+mod namespaces;
+mod paging;
+mod rollouts;
+mod rules;
+mod segments;
+mod sql;
+mod state;
+mod store;
+mod variants;
+
+pub use database::{ConnectError, Database, DatabaseOptions};
+pub use error::StoreError;
+pub use import::{ImportMode, ImportedNamespace};
+pub use live::Live;
+pub use sql::SqlStore;
+pub use state::Version;
+pub use store::Store;

@@ -1,0 +1,355 @@
+//! Bulk reading of flag state, with its version.
+
+use std::collections::{BTreeMap, HashMap};
+
+use flipt_model::{
+    Constraint, ConstraintType, DEFAULT_ENVIRONMENT, Distribution, Flag, FlagType, MatchType, Namespace,
+    Rollout, RolloutRule, Rule, Segment, SegmentOperator, Snapshot, Variant,
+};
+
+use crate::{
+    Database, StoreError,
+    database::{Param, Row, Transaction, params},
+};
+
+/// Version of an environment's whole state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Identity of the database instance; revisions of different epochs cannot be compared.
+    pub epoch: String,
+    /// Counts every write; never goes back within an epoch.
+    pub revision: u64,
+}
+
+/// Which part of the state to read.
+pub(crate) enum Scope<'a> {
+    All,
+    Namespace(&'a str),
+    Flag(&'a str, &'a str),
+    Segment(&'a str, &'a str),
+}
+
+/// What stands behind `WHERE`, for tables that name the column in question.
+type Filter = (String, Vec<Param>);
+
+impl Scope<'_> {
+    fn namespaces(&self) -> Filter {
+        match self {
+            Self::All => ("1 = 1".to_owned(), Vec::new()),
+            Self::Namespace(key) | Self::Flag(key, _) | Self::Segment(key, _) => {
+                ("n.key = ?".to_owned(), vec![Param::from(*key)])
+            }
+        }
+    }
+
+    /// Filter for rows that belong to a flag, in a table or join with alias `t`; `None`: nothing wanted.
+    fn of_flags(&self, flag_column: &str) -> Option<Filter> {
+        match self {
+            Self::All => Some(("1 = 1".to_owned(), Vec::new())),
+            Self::Namespace(key) => Some(("t.namespace_key = ?".to_owned(), vec![Param::from(*key)])),
+            Self::Flag(namespace, key) => Some((
+                format!("t.namespace_key = ? AND t.{flag_column} = ?"),
+                vec![Param::from(*namespace), Param::from(*key)],
+            )),
+            Self::Segment(..) => None,
+        }
+    }
+
+    fn of_segments(&self, segment_column: &str) -> Option<Filter> {
+        match self {
+            Self::Segment(namespace, key) => Some((
+                format!("t.namespace_key = ? AND t.{segment_column} = ?"),
+                vec![Param::from(*namespace), Param::from(*key)],
+            )),
+            Self::Flag(..) => None,
+            Self::All | Self::Namespace(_) => self.of_flags(""),
+        }
+    }
+}
+
+/// The version recorded for the default environment.
+pub(crate) async fn version(transaction: &mut Transaction<'_>) -> Result<Version, StoreError> {
+    let row = transaction
+        .fetch_optional(
+            "SELECT epoch, revision FROM environments WHERE key = ?",
+            params![DEFAULT_ENVIRONMENT],
+        )
+        .await?
+        .ok_or_else(|| StoreError::Content("table environments has no row for the default one".to_owned()))?;
+    Ok(Version { epoch: row.text(0)?, revision: row.int(1)?.unsigned_abs() })
+}
+
+/// Moves the environment to its next revision.
+pub(crate) async fn advance(transaction: &mut Transaction<'_>) -> Result<Version, StoreError> {
+    transaction
+        .execute("UPDATE environments SET revision = revision + 1 WHERE key = ?", params![DEFAULT_ENVIRONMENT])
+        .await?;
+    version(transaction).await
+}
+
+/// Records that something in a namespace changed at this instant.
+pub(crate) async fn touch(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "UPDATE namespaces SET state_modified_at = ? WHERE key = ?",
+            &[Param::Time(now), Param::from(namespace)],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Text of the namespace's last modification; empty if it was never written or does not exist.
+pub(crate) async fn namespace_version(
+    transaction: &mut Transaction<'_>,
+    key: &str,
+) -> Result<String, StoreError> {
+    let row = transaction
+        .fetch_optional(r#"SELECT state_modified_at FROM namespaces WHERE "key" = ?"#, params![key])
+        .await?;
+    let modified = row.map(|row| row.optional_time(0)).transpose()?.flatten();
+    Ok(modified.map(|micros| micros.to_string()).unwrap_or_default())
+}
+
+/// Reads the whole state with its version, in one transaction of its own.
+pub(crate) async fn read(database: &Database) -> Result<(Snapshot, Version), StoreError> {
+    let mut transaction = database.read().await?;
+    let version = version(&mut transaction).await?;
+    let snapshot = load(&mut transaction, &Scope::All).await?;
+    transaction.commit().await?;
+    Ok((snapshot, version))
+}
+
+/// Reads state. Lists come in the order of the product: creation time, rank for rules and rollouts.
+///
+/// A rule or a segment rollout without any segment is left out, as relational Flipt does (evaluation
+/// spec, section 12).
+pub(crate) async fn load(
+    transaction: &mut Transaction<'_>,
+    scope: &Scope<'_>,
+) -> Result<Snapshot, StoreError> {
+    let (filter, values) = scope.namespaces();
+    let mut snapshot = Snapshot::default();
+    let mut positions = HashMap::new();
+    let sql = format!("SELECT n.key, n.name, n.description FROM namespaces n WHERE {filter} ORDER BY n.created_at, n.key");
+    for row in transaction.fetch_all(&sql, &values).await? {
+        let namespace = Namespace {
+            key: row.text(0)?,
+            name: row.text(1)?,
+            description: row.text(2)?,
+            ..Namespace::default()
+        };
+        positions.insert(namespace.key.clone(), snapshot.namespaces.len());
+        snapshot.namespaces.push(namespace);
+    }
+    for (namespace, segment) in load_segments(transaction, scope).await? {
+        if let Some(owner) = positions.get(&namespace).and_then(|at| snapshot.namespaces.get_mut(*at)) {
+            owner.segments.push(segment);
+        }
+    }
+    for (namespace, flag) in load_flags(transaction, scope).await? {
+        if let Some(owner) = positions.get(&namespace).and_then(|at| snapshot.namespaces.get_mut(*at)) {
+            owner.flags.push(flag);
+        }
+    }
+    Ok(snapshot)
+}
+
+async fn load_segments(
+    transaction: &mut Transaction<'_>,
+    scope: &Scope<'_>,
+) -> Result<Vec<(String, Segment)>, StoreError> {
+    let Some((filter, values)) = scope.of_segments("segment_key") else { return Ok(Vec::new()) };
+    let sql = format!(
+        "SELECT t.namespace_key, t.segment_key, t.type, t.property, t.operator, t.value, t.description
+         FROM constraints t WHERE {filter} ORDER BY t.created_at, t.id"
+    );
+    let mut constraints: HashMap<(String, String), Vec<Constraint>> = HashMap::new();
+    for row in transaction.fetch_all(&sql, &values).await? {
+        constraints.entry((row.text(0)?, row.text(1)?)).or_default().push(Constraint {
+            constraint_type: ConstraintType::from_number(row.int32(2)?),
+            property: row.text(3)?,
+            operator: row.text(4)?,
+            value: row.text(5)?,
+            description: row.text(6)?,
+        });
+    }
+    let (filter, values) = scope.of_segments("key").unwrap_or_default();
+    let sql = format!(
+        "SELECT t.namespace_key, t.key, t.name, t.description, t.match_type
+         FROM segments t WHERE {filter} ORDER BY t.created_at, t.key"
+    );
+    let mut segments = Vec::new();
+    for row in transaction.fetch_all(&sql, &values).await? {
+        let owner = (row.text(0)?, row.text(1)?);
+        let segment = Segment {
+            key: owner.1.clone(),
+            name: row.text(2)?,
+            description: row.text(3)?,
+            match_type: MatchType::from_number(row.int32(4)?),
+            constraints: constraints.remove(&owner).unwrap_or_default(),
+        };
+        segments.push((owner.0, segment));
+    }
+    Ok(segments)
+}
+
+async fn load_flags(
+    transaction: &mut Transaction<'_>,
+    scope: &Scope<'_>,
+) -> Result<Vec<(String, Flag)>, StoreError> {
+    let Some((filter, values)) = scope.of_flags("flag_key") else { return Ok(Vec::new()) };
+    type Owner = (String, String);
+    let owner = |row: &Row| -> Result<Owner, StoreError> { Ok((row.text(0)?, row.text(1)?)) };
+
+    let mut variants: HashMap<Owner, Vec<(String, Variant)>> = HashMap::new();
+    let sql = format!(
+        "SELECT t.namespace_key, t.flag_key, t.id, t.key, t.name, t.description, t.attachment
+         FROM variants t WHERE {filter} ORDER BY t.created_at, t.id"
+    );
+    for row in transaction.fetch_all(&sql, &values).await? {
+        let attachment = row.text(6)?;
+        let variant = Variant {
+            key: row.text(3)?,
+            name: row.text(4)?,
+            description: row.text(5)?,
+            attachment: flipt_model::validation::compact_json(&attachment).unwrap_or(attachment),
+        };
+        variants.entry(owner(&row)?).or_default().push((row.text(2)?, variant));
+    }
+
+    let mut rules = load_rules(transaction, &filter, &values).await?;
+    let mut rollouts = load_rollouts(transaction, &filter, &values).await?;
+
+    let (filter, values) = scope.of_flags("key").unwrap_or_default();
+    let sql = format!(
+        "SELECT t.namespace_key, t.key, t.name, t.description, t.enabled, t.type, t.metadata, t.default_variant_id
+         FROM flags t WHERE {filter} ORDER BY t.created_at, t.key"
+    );
+    let mut flags = Vec::new();
+    for row in transaction.fetch_all(&sql, &values).await? {
+        let owner = owner(&row)?;
+        let variants = variants.remove(&owner).unwrap_or_default();
+        let default_id = row.text(7)?;
+        let flag = Flag {
+            key: owner.1.clone(),
+            name: row.text(2)?,
+            description: row.text(3)?,
+            enabled: row.bool(4)?,
+            flag_type: FlagType::from_number(row.int32(5)?),
+            metadata: metadata(&row.text(6)?, &owner)?,
+            default_variant: variants.iter().find(|(id, _)| *id == default_id).map(|(_, v)| v.key.clone()),
+            variants: variants.into_iter().map(|(_, variant)| variant).collect(),
+            rules: rules.remove(&owner).unwrap_or_default(),
+            rollouts: rollouts.remove(&owner).unwrap_or_default(),
+        };
+        flags.push((owner.0, flag));
+    }
+    Ok(flags)
+}
+
+fn metadata(
+    text: &str,
+    owner: &(String, String),
+) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
+    if text.is_empty() || text == "null" {
+        return Ok(BTreeMap::new());
+    }
+    serde_json::from_str(text)
+        .map_err(|error| StoreError::Content(format!("metadata of flag {}/{}: {error}", owner.0, owner.1)))
+}
+
+async fn load_rules(
+    transaction: &mut Transaction<'_>,
+    filter: &str,
+    values: &[Param],
+) -> Result<HashMap<(String, String), Vec<Rule>>, StoreError> {
+    let sql = format!(
+        "SELECT s.rule_id, s.segment_key FROM rule_segments s JOIN rules t ON t.id = s.rule_id
+         WHERE {filter} ORDER BY s.position, s.segment_key"
+    );
+    let mut segments: HashMap<String, Vec<String>> = HashMap::new();
+    for row in transaction.fetch_all(&sql, values).await? {
+        segments.entry(row.text(0)?).or_default().push(row.text(1)?);
+    }
+    let sql = format!(
+        "SELECT d.rule_id, v.key, d.rollout FROM distributions d
+         JOIN rules t ON t.id = d.rule_id JOIN variants v ON v.id = d.variant_id
+         WHERE {filter} ORDER BY d.created_at, d.id"
+    );
+    let mut distributions: HashMap<String, Vec<Distribution>> = HashMap::new();
+    for row in transaction.fetch_all(&sql, values).await? {
+        let distribution = Distribution { variant: row.text(1)?, rollout: row.percentage(2)? };
+        distributions.entry(row.text(0)?).or_default().push(distribution);
+    }
+    let sql = format!(
+        "SELECT t.namespace_key, t.flag_key, t.id, t.rank, t.segment_operator
+         FROM rules t WHERE {filter} ORDER BY t.rank, t.created_at, t.id"
+    );
+    let mut rules: HashMap<(String, String), Vec<Rule>> = HashMap::new();
+    for row in transaction.fetch_all(&sql, values).await? {
+        let id = row.text(2)?;
+        let Some(segments) = segments.remove(&id) else {
+            tracing::warn!(namespace = row.text(0)?, flag = row.text(1)?, rule = id, "rule without segments left out");
+            continue;
+        };
+        rules.entry((row.text(0)?, row.text(1)?)).or_default().push(Rule {
+            rank: row.int32(3)?,
+            segments,
+            operator: SegmentOperator::from_number(row.int32(4)?),
+            distributions: distributions.remove(&id).unwrap_or_default(),
+        });
+    }
+    Ok(rules)
+}
+
+async fn load_rollouts(
+    transaction: &mut Transaction<'_>,
+    filter: &str,
+    values: &[Param],
+) -> Result<HashMap<(String, String), Vec<Rollout>>, StoreError> {
+    let sql = format!(
+        "SELECT p.rollout_id, p.percentage, p.value FROM rollout_thresholds p
+         JOIN rollouts t ON t.id = p.rollout_id WHERE {filter}"
+    );
+    let mut rules: HashMap<String, RolloutRule> = HashMap::new();
+    for row in transaction.fetch_all(&sql, values).await? {
+        let rule = RolloutRule::Threshold { percentage: row.percentage(1)?, value: row.bool(2)? };
+        rules.insert(row.text(0)?, rule);
+    }
+    let sql = format!(
+        "SELECT s.rollout_id, s.value, s.segment_operator, r.segment_key FROM rollout_segments s
+         JOIN rollouts t ON t.id = s.rollout_id
+         JOIN rollout_segment_references r ON r.rollout_segment_id = s.id
+         WHERE {filter} ORDER BY r.position, r.segment_key"
+    );
+    for row in transaction.fetch_all(&sql, values).await? {
+        let rule = rules.entry(row.text(0)?).or_insert_with(|| RolloutRule::Segment {
+            segments: Vec::new(),
+            operator: SegmentOperator::default(),
+            value: false,
+        });
+        if let RolloutRule::Segment { segments, operator, value } = rule {
+            segments.push(row.text(3)?);
+            *value = row.bool(1)?;
+            *operator = SegmentOperator::from_number(row.int32(2)?);
+        }
+    }
+    let sql = format!(
+        "SELECT t.namespace_key, t.flag_key, t.id, t.rank, t.description
+         FROM rollouts t WHERE {filter} ORDER BY t.rank, t.created_at, t.id"
+    );
+    let mut rollouts: HashMap<(String, String), Vec<Rollout>> = HashMap::new();
+    for row in transaction.fetch_all(&sql, values).await? {
+        let Some(rule) = rules.remove(&row.text(2)?) else {
+            tracing::warn!(namespace = row.text(0)?, flag = row.text(1)?, rollout = row.text(2)?, "rollout without a rule left out");
+            continue;
+        };
+        let rollout = Rollout { rank: row.int32(3)?, description: row.text(4)?, rule };
+        rollouts.entry((row.text(0)?, row.text(1)?)).or_default().push(rollout);
+    }
+    Ok(rollouts)
+}

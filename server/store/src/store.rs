@@ -1,0 +1,359 @@
+//! The one trait that every kind of storage offers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flipt_proto::flipt as pb;
+use tokio::sync::watch;
+
+use crate::{
+    ImportMode, ImportedNamespace, Live, SqlStore, StoreError, Version, constraints, distributions, flags,
+    import, namespaces, rollouts, rules, segments, variants,
+};
+
+/// The number of items as lists report it.
+pub(crate) fn total(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Flag state: management of resources, and the compiled state that evaluations run on.
+///
+/// # Guarantees
+/// - Every write is atomic; when it returns, [`Store::live`] holds it.
+/// - An empty namespace key in a request means the default namespace.
+///
+/// # Errors
+/// Every method fails with [`StoreError`]; the texts are those of the API.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The compiled state.
+    fn live(&self) -> Arc<Live>;
+    /// Tells every new revision of the state.
+    fn revisions(&self) -> watch::Receiver<u64>;
+    /// The whole state at one version.
+    async fn read_state(&self) -> Result<(flipt_model::Snapshot, Version), StoreError>;
+    /// Text that changes with every write to the namespace; empty if there was none yet.
+    async fn namespace_version(&self, key: &str) -> Result<String, StoreError>;
+    /// Writes whole namespaces in one transaction.
+    async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError>;
+    /// Reads a namespace.
+    async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError>;
+    /// Lists namespaces.
+    async fn list_namespaces(&self, request: &pb::ListNamespaceRequest) -> Result<pb::NamespaceList, StoreError>;
+    /// Reads a flag.
+    async fn get_flag(&self, request: &pb::GetFlagRequest) -> Result<pb::Flag, StoreError>;
+    /// Lists flags.
+    async fn list_flags(&self, request: &pb::ListFlagRequest) -> Result<pb::FlagList, StoreError>;
+    /// Reads a segment.
+    async fn get_segment(&self, request: &pb::GetSegmentRequest) -> Result<pb::Segment, StoreError>;
+    /// Lists segments.
+    async fn list_segments(&self, request: &pb::ListSegmentRequest) -> Result<pb::SegmentList, StoreError>;
+    /// Reads a rule.
+    async fn get_rule(&self, request: &pb::GetRuleRequest) -> Result<pb::Rule, StoreError>;
+    /// Lists rules.
+    async fn list_rules(&self, request: &pb::ListRuleRequest) -> Result<pb::RuleList, StoreError>;
+    /// Reads a rollout.
+    async fn get_rollout(&self, request: &pb::GetRolloutRequest) -> Result<pb::Rollout, StoreError>;
+    /// Lists rollouts.
+    async fn list_rollouts(&self, request: &pb::ListRolloutRequest) -> Result<pb::RolloutList, StoreError>;
+    /// Creates a namespace.
+    async fn create_namespace(&self, request: &pb::CreateNamespaceRequest) -> Result<pb::Namespace, StoreError>;
+    /// Replaces the mutable fields of a namespace.
+    async fn update_namespace(&self, request: &pb::UpdateNamespaceRequest) -> Result<pb::Namespace, StoreError>;
+    /// Deletes a namespace.
+    async fn delete_namespace(&self, request: &pb::DeleteNamespaceRequest) -> Result<(), StoreError>;
+    /// Creates a flag.
+    async fn create_flag(&self, request: &pb::CreateFlagRequest) -> Result<pb::Flag, StoreError>;
+    /// Replaces the mutable fields of a flag.
+    async fn update_flag(&self, request: &pb::UpdateFlagRequest) -> Result<pb::Flag, StoreError>;
+    /// Deletes a flag; one that does not exist is deleted already.
+    async fn delete_flag(&self, request: &pb::DeleteFlagRequest) -> Result<(), StoreError>;
+    /// Creates a variant.
+    async fn create_variant(&self, request: &pb::CreateVariantRequest) -> Result<pb::Variant, StoreError>;
+    /// Replaces the mutable fields of a variant.
+    async fn update_variant(&self, request: &pb::UpdateVariantRequest) -> Result<pb::Variant, StoreError>;
+    /// Deletes a variant; one that does not exist is deleted already.
+    async fn delete_variant(&self, request: &pb::DeleteVariantRequest) -> Result<(), StoreError>;
+    /// Creates a segment.
+    async fn create_segment(&self, request: &pb::CreateSegmentRequest) -> Result<pb::Segment, StoreError>;
+    /// Replaces the mutable fields of a segment.
+    async fn update_segment(&self, request: &pb::UpdateSegmentRequest) -> Result<pb::Segment, StoreError>;
+    /// Deletes a segment; one that does not exist is deleted already.
+    async fn delete_segment(&self, request: &pb::DeleteSegmentRequest) -> Result<(), StoreError>;
+    /// Creates a constraint.
+    async fn create_constraint(&self, request: &pb::CreateConstraintRequest) -> Result<pb::Constraint, StoreError>;
+    /// Replaces the mutable fields of a constraint.
+    async fn update_constraint(&self, request: &pb::UpdateConstraintRequest) -> Result<pb::Constraint, StoreError>;
+    /// Deletes a constraint; one that does not exist is deleted already.
+    async fn delete_constraint(&self, request: &pb::DeleteConstraintRequest) -> Result<(), StoreError>;
+    /// Creates a rule.
+    async fn create_rule(&self, request: &pb::CreateRuleRequest) -> Result<pb::Rule, StoreError>;
+    /// Replaces the mutable fields of a rule.
+    async fn update_rule(&self, request: &pb::UpdateRuleRequest) -> Result<pb::Rule, StoreError>;
+    /// Ranks rules in the order given.
+    async fn order_rules(&self, request: &pb::OrderRulesRequest) -> Result<(), StoreError>;
+    /// Deletes a rule; one that does not exist is deleted already.
+    async fn delete_rule(&self, request: &pb::DeleteRuleRequest) -> Result<(), StoreError>;
+    /// Creates a distribution.
+    async fn create_distribution(&self, request: &pb::CreateDistributionRequest) -> Result<pb::Distribution, StoreError>;
+    /// Replaces the mutable fields of a distribution.
+    async fn update_distribution(&self, request: &pb::UpdateDistributionRequest) -> Result<pb::Distribution, StoreError>;
+    /// Deletes a distribution; one that does not exist is deleted already.
+    async fn delete_distribution(&self, request: &pb::DeleteDistributionRequest) -> Result<(), StoreError>;
+    /// Creates a rollout.
+    async fn create_rollout(&self, request: &pb::CreateRolloutRequest) -> Result<pb::Rollout, StoreError>;
+    /// Replaces the mutable fields of a rollout.
+    async fn update_rollout(&self, request: &pb::UpdateRolloutRequest) -> Result<pb::Rollout, StoreError>;
+    /// Ranks rollouts in the order given.
+    async fn order_rollouts(&self, request: &pb::OrderRolloutsRequest) -> Result<(), StoreError>;
+    /// Deletes a rollout; one that does not exist is deleted already.
+    async fn delete_rollout(&self, request: &pb::DeleteRolloutRequest) -> Result<(), StoreError>;
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    fn live(&self) -> Arc<Live> {
+        Self::live(self)
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        Self::revisions(self)
+    }
+
+    async fn read_state(&self) -> Result<(flipt_model::Snapshot, Version), StoreError> {
+        Self::read_state(self).await
+    }
+
+    async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
+        let mut transaction = self.database.read().await?;
+        crate::state::namespace_version(&mut transaction, key).await
+    }
+
+    async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        import::run(&mut writer, namespaces, mode).await?;
+        self.commit(writer).await
+    }
+
+    async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError> {
+        let mut transaction = self.database.read().await?;
+        namespaces::get(&mut transaction, request).await
+    }
+
+    async fn list_namespaces(&self, request: &pb::ListNamespaceRequest) -> Result<pb::NamespaceList, StoreError> {
+        let mut transaction = self.database.read().await?;
+        namespaces::list(&mut transaction, request).await
+    }
+
+    async fn get_flag(&self, request: &pb::GetFlagRequest) -> Result<pb::Flag, StoreError> {
+        let mut transaction = self.database.read().await?;
+        flags::get(&mut transaction, request).await
+    }
+
+    async fn list_flags(&self, request: &pb::ListFlagRequest) -> Result<pb::FlagList, StoreError> {
+        let mut transaction = self.database.read().await?;
+        flags::list(&mut transaction, request).await
+    }
+
+    async fn get_segment(&self, request: &pb::GetSegmentRequest) -> Result<pb::Segment, StoreError> {
+        let mut transaction = self.database.read().await?;
+        segments::get(&mut transaction, request).await
+    }
+
+    async fn list_segments(&self, request: &pb::ListSegmentRequest) -> Result<pb::SegmentList, StoreError> {
+        let mut transaction = self.database.read().await?;
+        segments::list(&mut transaction, request).await
+    }
+
+    async fn get_rule(&self, request: &pb::GetRuleRequest) -> Result<pb::Rule, StoreError> {
+        let mut transaction = self.database.read().await?;
+        rules::get(&mut transaction, request).await
+    }
+
+    async fn list_rules(&self, request: &pb::ListRuleRequest) -> Result<pb::RuleList, StoreError> {
+        let mut transaction = self.database.read().await?;
+        rules::list(&mut transaction, request).await
+    }
+
+    async fn get_rollout(&self, request: &pb::GetRolloutRequest) -> Result<pb::Rollout, StoreError> {
+        let mut transaction = self.database.read().await?;
+        rollouts::get(&mut transaction, request).await
+    }
+
+    async fn list_rollouts(&self, request: &pb::ListRolloutRequest) -> Result<pb::RolloutList, StoreError> {
+        let mut transaction = self.database.read().await?;
+        rollouts::list(&mut transaction, request).await
+    }
+
+    async fn create_namespace(&self, request: &pb::CreateNamespaceRequest) -> Result<pb::Namespace, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = namespaces::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_namespace(&self, request: &pb::UpdateNamespaceRequest) -> Result<pb::Namespace, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = namespaces::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn delete_namespace(&self, request: &pb::DeleteNamespaceRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        namespaces::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_flag(&self, request: &pb::CreateFlagRequest) -> Result<pb::Flag, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = flags::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_flag(&self, request: &pb::UpdateFlagRequest) -> Result<pb::Flag, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = flags::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn delete_flag(&self, request: &pb::DeleteFlagRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        flags::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_variant(&self, request: &pb::CreateVariantRequest) -> Result<pb::Variant, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = variants::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_variant(&self, request: &pb::UpdateVariantRequest) -> Result<pb::Variant, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = variants::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn delete_variant(&self, request: &pb::DeleteVariantRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        variants::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_segment(&self, request: &pb::CreateSegmentRequest) -> Result<pb::Segment, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = segments::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_segment(&self, request: &pb::UpdateSegmentRequest) -> Result<pb::Segment, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = segments::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn delete_segment(&self, request: &pb::DeleteSegmentRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        segments::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_constraint(&self, request: &pb::CreateConstraintRequest) -> Result<pb::Constraint, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = constraints::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_constraint(&self, request: &pb::UpdateConstraintRequest) -> Result<pb::Constraint, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = constraints::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn delete_constraint(&self, request: &pb::DeleteConstraintRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        constraints::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_rule(&self, request: &pb::CreateRuleRequest) -> Result<pb::Rule, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = rules::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_rule(&self, request: &pb::UpdateRuleRequest) -> Result<pb::Rule, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = rules::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn order_rules(&self, request: &pb::OrderRulesRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        rules::order(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn delete_rule(&self, request: &pb::DeleteRuleRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        rules::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_distribution(&self, request: &pb::CreateDistributionRequest) -> Result<pb::Distribution, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = distributions::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_distribution(&self, request: &pb::UpdateDistributionRequest) -> Result<pb::Distribution, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = distributions::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn delete_distribution(&self, request: &pb::DeleteDistributionRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        distributions::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn create_rollout(&self, request: &pb::CreateRolloutRequest) -> Result<pb::Rollout, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = rollouts::create(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn update_rollout(&self, request: &pb::UpdateRolloutRequest) -> Result<pb::Rollout, StoreError> {
+        let mut writer = self.begin().await?;
+        let answer = rollouts::update(&mut writer, request).await?;
+        self.commit(writer).await?;
+        Ok(answer)
+    }
+
+    async fn order_rollouts(&self, request: &pb::OrderRolloutsRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        rollouts::order(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+
+    async fn delete_rollout(&self, request: &pb::DeleteRolloutRequest) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        rollouts::delete(&mut writer, request).await?;
+        self.commit(writer).await
+    }
+}

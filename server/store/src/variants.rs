@@ -1,0 +1,181 @@
+//! Variants of a flag in the database.
+
+use flipt_model::{
+    namespace_or_default,
+    validation::{compact_json, go_quote},
+};
+use flipt_proto::{flipt as pb, from_unix_micros};
+
+use crate::{
+    StoreError,
+    database::{Param, Row, Transaction, params},
+    flags, names,
+    sql::{Writer, new_id},
+};
+
+const COLUMNS: &str = r#"id, flag_key, "key", name, description, attachment, namespace_key, created_at, updated_at"#;
+
+fn from_row(row: &Row) -> Result<pb::Variant, StoreError> {
+    let attachment = row.text(5)?;
+    Ok(pb::Variant {
+        id: row.text(0)?,
+        flag_key: row.text(1)?,
+        key: row.text(2)?,
+        name: row.text(3)?,
+        description: row.text(4)?,
+        attachment: compact_json(&attachment).unwrap_or(attachment),
+        namespace_key: row.text(6)?,
+        created_at: Some(from_unix_micros(row.time(7)?)),
+        updated_at: Some(from_unix_micros(row.time(8)?)),
+    })
+}
+
+pub(crate) async fn of_flag(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+    flag: &str,
+) -> Result<Vec<pb::Variant>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM variants WHERE namespace_key = ? AND flag_key = ? ORDER BY created_at, id"
+    );
+    let rows = transaction.fetch_all(&sql, params![namespace, flag]).await?;
+    rows.iter().map(from_row).collect()
+}
+
+pub(crate) async fn of_namespace(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+) -> Result<Vec<pb::Variant>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM variants WHERE namespace_key = ? ORDER BY created_at, id");
+    let rows = transaction.fetch_all(&sql, params![namespace]).await?;
+    rows.iter().map(from_row).collect()
+}
+
+async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Variant, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM variants WHERE id = ?");
+    let row = transaction
+        .fetch_optional(&sql, params![id])
+        .await?
+        .ok_or_else(|| StoreError::NotFound(format!("variant {}", go_quote(id))))?;
+    from_row(&row)
+}
+
+fn stored_attachment(attachment: &str) -> Param {
+    if attachment.is_empty() {
+        return Param::Null;
+    }
+    Param::Json(compact_json(attachment).unwrap_or_else(|| attachment.to_owned()))
+}
+
+async fn require_unique(
+    writer: &mut Writer,
+    namespace: &str,
+    flag: &str,
+    key: &str,
+    except_id: &str,
+) -> Result<(), StoreError> {
+    let taken = writer
+        .transaction
+        .exists(
+            r#"SELECT 1 FROM variants WHERE namespace_key = ? AND flag_key = ? AND "key" = ? AND id <> ?"#,
+            params![namespace, flag, key, except_id],
+        )
+        .await?;
+    if !taken {
+        return Ok(());
+    }
+    Err(StoreError::Invalid(format!(
+        "variant {} is not unique for flag {}",
+        go_quote(key),
+        names::cleaned(namespace, flag)
+    )))
+}
+
+pub(crate) async fn create(
+    writer: &mut Writer,
+    request: &pb::CreateVariantRequest,
+) -> Result<pb::Variant, StoreError> {
+    let namespace = namespace_or_default(&request.namespace_key);
+    flags::require(&mut writer.transaction, namespace, &request.flag_key).await?;
+    require_unique(writer, namespace, &request.flag_key, &request.key, "").await?;
+    let id = new_id();
+    let now = Param::Time(writer.now());
+    writer
+        .transaction
+        .execute(
+            r#"INSERT INTO variants (id, namespace_key, flag_key, "key", name, description, attachment, created_at, updated_at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"#,
+            &[
+                (&id).into(),
+                namespace.into(),
+                (&request.flag_key).into(),
+                (&request.key).into(),
+                (&request.name).into(),
+                (&request.description).into(),
+                stored_attachment(&request.attachment),
+                now.clone(),
+                now,
+            ],
+        )
+        .await?;
+    writer.touch_flag(namespace, &request.flag_key);
+    find(&mut writer.transaction, &id).await
+}
+
+pub(crate) async fn update(
+    writer: &mut Writer,
+    request: &pb::UpdateVariantRequest,
+) -> Result<pb::Variant, StoreError> {
+    let namespace = namespace_or_default(&request.namespace_key);
+    require_unique(writer, namespace, &request.flag_key, &request.key, &request.id).await?;
+    let now = Param::Time(writer.now());
+    let changed = writer
+        .transaction
+        .execute(
+            r#"UPDATE variants SET "key" = ?, name = ?, description = ?, attachment = ?, updated_at = ?
+               WHERE id = ? AND flag_key = ? AND namespace_key = ?"#,
+            &[
+                (&request.key).into(),
+                (&request.name).into(),
+                (&request.description).into(),
+                stored_attachment(&request.attachment),
+                now,
+                (&request.id).into(),
+                (&request.flag_key).into(),
+                namespace.into(),
+            ],
+        )
+        .await?;
+    if changed == 0 {
+        return Err(StoreError::NotFound(format!("variant {}", go_quote(&request.key))));
+    }
+    writer.touch_flag(namespace, &request.flag_key);
+    find(&mut writer.transaction, &request.id).await
+}
+
+pub(crate) async fn delete(
+    writer: &mut Writer,
+    request: &pb::DeleteVariantRequest,
+) -> Result<(), StoreError> {
+    let namespace = namespace_or_default(&request.namespace_key);
+    // MySQL before 9 does not enforce the reference from the flag: clear it here, for every database.
+    writer
+        .transaction
+        .execute(
+            r#"UPDATE flags SET default_variant_id = NULL
+               WHERE namespace_key = ? AND "key" = ? AND default_variant_id = ?"#,
+            params![namespace, &request.flag_key, &request.id],
+        )
+        .await?;
+    let deleted = writer
+        .transaction
+        .execute(
+            "DELETE FROM variants WHERE id = ? AND flag_key = ? AND namespace_key = ?",
+            params![&request.id, &request.flag_key, namespace],
+        )
+        .await?;
+    if deleted > 0 {
+        writer.touch_flag(namespace, &request.flag_key);
+    }
+    Ok(())
+}
