@@ -4,9 +4,16 @@
 //! speaks in these types.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod document;
 mod enums;
+mod json;
+mod number;
+mod quote;
 mod state;
+pub mod time;
+pub mod validation;
 
 pub use enums::{ConstraintType, FlagType, MatchType, SegmentOperator};
 pub use state::{
