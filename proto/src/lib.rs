@@ -10,7 +10,7 @@ mod structs;
 mod time;
 
 pub use structs::{json_to_struct, struct_to_json};
-pub use time::{from_unix_micros, to_unix_micros};
+pub use time::{from_unix_micros, rfc3339, to_unix_micros};
 
 /// Package `flipt`: management and legacy evaluation.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, deprecated)]

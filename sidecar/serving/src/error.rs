@@ -1,0 +1,123 @@
+//! Failures as clients see them: gRPC status, HTTP status and JSON body from one value (api spec, section 3).
+
+use flipt_evaluation::EvaluationError;
+use http::StatusCode;
+use tonic::Status;
+
+/// The gRPC codes this product answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Indicates bad input, duplicates and refused deletions.
+    InvalidArgument,
+    /// Indicates a missing resource or route.
+    NotFound,
+    /// Indicates a caller whose token does not permit the request.
+    PermissionDenied,
+    /// Indicates input beyond a size limit.
+    ResourceExhausted,
+    /// Indicates a verb that the path does not have.
+    Unimplemented,
+    /// Indicates a failure on this side.
+    Internal,
+    /// Indicates that no state is loaded yet, or that keys to check tokens are missing.
+    Unavailable,
+    /// Indicates a caller without valid credentials.
+    Unauthenticated,
+}
+
+impl Code {
+    /// The gRPC number.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        self.grpc() as i32
+    }
+
+    const fn grpc(self) -> tonic::Code {
+        match self {
+            Self::InvalidArgument => tonic::Code::InvalidArgument,
+            Self::NotFound => tonic::Code::NotFound,
+            Self::PermissionDenied => tonic::Code::PermissionDenied,
+            Self::ResourceExhausted => tonic::Code::ResourceExhausted,
+            Self::Unimplemented => tonic::Code::Unimplemented,
+            Self::Internal => tonic::Code::Internal,
+            Self::Unavailable => tonic::Code::Unavailable,
+            Self::Unauthenticated => tonic::Code::Unauthenticated,
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn http(self) -> StatusCode {
+        match self {
+            Self::InvalidArgument => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::PermissionDenied => StatusCode::FORBIDDEN,
+            Self::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+        }
+    }
+}
+
+/// A failure with its code and the text for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of failure.
+    pub code: Code,
+    /// What the caller is told.
+    pub message: String,
+    /// Value of `WWW-Authenticate` on HTTP, for failed authentication.
+    pub challenge: Option<String>,
+    /// Key of the flag in question, which OFREP errors carry.
+    pub flag_key: Option<String>,
+}
+
+impl Error {
+    /// A failure with this code and text.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), challenge: None, flag_key: None }
+    }
+
+    /// The same failure, about this flag.
+    #[must_use]
+    pub fn about_flag(self, key: &str) -> Self {
+        Self { flag_key: Some(key.to_owned()), ..self }
+    }
+
+    /// No state is loaded yet.
+    #[must_use]
+    pub fn not_ready() -> Self {
+        Self::new(Code::Unavailable, "no snapshot loaded yet; retry, or use the default of your SDK")
+    }
+
+    /// The body of the HTTP answer outside OFREP: exactly these three members (api spec, section 3.2).
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::json!({ "code": self.code.number(), "message": self.message, "details": [] })
+            .to_string()
+            .into_bytes()
+    }
+}
+
+impl From<EvaluationError> for Error {
+    fn from(error: EvaluationError) -> Self {
+        let code = match &error {
+            EvaluationError::NamespaceNotFound { .. } | EvaluationError::FlagNotFound { .. } => Code::NotFound,
+            EvaluationError::WrongFlagType(_)
+            | EvaluationError::RuleRankOutOfOrder(_)
+            | EvaluationError::UnknownConstraintType => Code::InvalidArgument,
+            EvaluationError::RolloutRankOutOfOrder(_) => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        Self::new(error.code.grpc(), error.message)
+    }
+}

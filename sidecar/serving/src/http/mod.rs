@@ -1,0 +1,191 @@
+//! Evaluation over HTTP, on Flipt's paths.
+
+mod body;
+pub mod path;
+mod reply;
+
+use std::sync::Arc;
+
+use flipt_proto::{evaluation, flipt as legacy, ofrep};
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+
+use crate::{
+    Code, Error, Evaluator, Gate, Scope,
+    request::{Message, decode},
+    response::ToJson,
+};
+
+pub use body::{BODY_LIMIT, read as read_body};
+pub use reply::{error as error_reply, json as json_reply, not_found as not_found_reply, text as text_reply};
+
+/// Header that names the namespace of OFREP calls.
+const OFREP_NAMESPACE: &str = "x-flipt-namespace";
+
+/// What a path under the evaluation API asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Operation {
+    Boolean,
+    Variant,
+    Batch,
+    Legacy { namespace: Option<String> },
+    LegacyBatch { namespace: Option<String> },
+    OfrepConfiguration,
+    OfrepFlag { key: String },
+    OfrepBulk,
+}
+
+impl Operation {
+    /// The operation of a path, whatever the verb.
+    fn of(segments: &[&str]) -> Option<Self> {
+        let namespace = |key: &str| Some(key.to_owned());
+        Some(match segments {
+            ["evaluate", "v1", "boolean"] => Self::Boolean,
+            ["evaluate", "v1", "variant"] => Self::Variant,
+            ["evaluate", "v1", "batch"] => Self::Batch,
+            ["api", "v1", "evaluate"] => Self::Legacy { namespace: None },
+            ["api", "v1", "batch-evaluate"] => Self::LegacyBatch { namespace: None },
+            ["api", "v1", "namespaces", key, "evaluate"] => Self::Legacy { namespace: namespace(key) },
+            ["api", "v1", "namespaces", key, "batch-evaluate"] => {
+                Self::LegacyBatch { namespace: namespace(key) }
+            }
+            ["ofrep", "v1", "configuration"] => Self::OfrepConfiguration,
+            ["ofrep", "v1", "evaluate", "flags"] => Self::OfrepBulk,
+            ["ofrep", "v1", "evaluate", "flags", key] => Self::OfrepFlag { key: (*key).to_owned() },
+            _ => return None,
+        })
+    }
+
+    const fn method(&self) -> Method {
+        match self {
+            Self::OfrepConfiguration => Method::GET,
+            _ => Method::POST,
+        }
+    }
+}
+
+/// Serves the evaluation paths.
+#[derive(Clone)]
+pub struct EvaluationHttp {
+    evaluator: Evaluator,
+    gate: Arc<dyn Gate>,
+}
+
+impl EvaluationHttp {
+    /// Serves with this evaluator whom this gate admits.
+    #[must_use]
+    pub fn new(evaluator: Evaluator, gate: Arc<dyn Gate>) -> Self {
+        Self { evaluator, gate }
+    }
+
+    /// Whether this service answers for a path: every operation, and all below `/evaluate` and `/ofrep`.
+    #[must_use]
+    pub fn owns(path: &str) -> bool {
+        let Some(segments) = path::split(path) else { return false };
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        matches!(segments.first(), Some(&("evaluate" | "ofrep"))) || Operation::of(&segments).is_some()
+    }
+
+    /// Answers a request to a path that [`EvaluationHttp::owns`].
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let segments = path::split(head.uri.path()).unwrap_or_default();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let is_ofrep = segments.first() == Some(&"ofrep");
+        let result = async {
+            let operation =
+                Operation::of(&segments).ok_or_else(|| Error::new(Code::NotFound, "Not Found"))?;
+            if head.method != operation.method() {
+                return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
+            }
+            let scope = self.gate.admit(&head.headers)?;
+            let body = read_body(body, BODY_LIMIT).await?;
+            self.perform(&operation, &scope, &head.headers, &body)
+        }
+        .await;
+        let mut response = match result {
+            Ok(body) => json_reply(body),
+            Err(error) if is_ofrep => reply::ofrep_error(&error),
+            Err(error) => error_reply(&error),
+        };
+        self.evaluator.source().annotate(response.headers_mut());
+        response
+    }
+
+    fn perform(
+        &self,
+        operation: &Operation,
+        scope: &Scope,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let evaluator = &self.evaluator;
+        match operation {
+            Operation::Boolean => answer(body, |request| evaluator.boolean(scope, request)),
+            Operation::Variant => answer(body, |request| evaluator.variant(scope, request)),
+            Operation::Batch => {
+                answer(body, |request: &mut evaluation::BatchEvaluationRequest| evaluator.batch(scope, request))
+            }
+            Operation::Legacy { namespace } => answer(body, |request: &mut legacy::EvaluationRequest| {
+                // The path beats the body (api spec, section 2.3).
+                if let Some(namespace) = namespace {
+                    request.namespace_key.clone_from(namespace);
+                }
+                evaluator.legacy(scope, request)
+            }),
+            Operation::LegacyBatch { namespace } => {
+                answer(body, |request: &mut legacy::BatchEvaluationRequest| {
+                    if let Some(namespace) = namespace {
+                        request.namespace_key.clone_from(namespace);
+                    }
+                    evaluator.legacy_batch(scope, request)
+                })
+            }
+            Operation::OfrepConfiguration => Ok(evaluator.ofrep_configuration().to_json()),
+            Operation::OfrepFlag { key } => answer(body, |request: &mut ofrep::EvaluateFlagRequest| {
+                request.key.clone_from(key);
+                evaluator.ofrep_flag(scope, ofrep_namespace(headers), request)
+            }),
+            Operation::OfrepBulk => answer(body, |request| {
+                evaluator.ofrep_bulk(scope, ofrep_namespace(headers), request)
+            }),
+        }
+    }
+}
+
+fn answer<T: Message, R: ToJson>(
+    body: &[u8],
+    operation: impl FnOnce(&mut T) -> Result<R, Error>,
+) -> Result<Vec<u8>, Error> {
+    let mut request = decode::<T>(body)?;
+    Ok(operation(&mut request)?.to_json())
+}
+
+/// The namespace of an OFREP call: the first header value, else the default one.
+pub(crate) fn ofrep_namespace(headers: &HeaderMap) -> &str {
+    let named = headers.get(OFREP_NAMESPACE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    flipt_model::namespace_or_default(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evaluation_paths_are_owned_with_and_without_a_trailing_slash() {
+        for path in [
+            "/evaluate/v1/boolean",
+            "/evaluate/v1/nonsense",
+            "/api/v1/evaluate",
+            "/api/v1/evaluate/",
+            "/api/v1/namespaces//evaluate",
+            "/ofrep/v1/evaluate/flags/a",
+        ] {
+            assert!(EvaluationHttp::owns(path), "{path}");
+        }
+        for path in ["/", "/api/v1/flags", "/health", "/api/v1/namespaces/evaluate"] {
+            assert!(!EvaluationHttp::owns(path), "{path}");
+        }
+    }
+}

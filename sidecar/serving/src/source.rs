@@ -1,0 +1,25 @@
+//! Where the evaluator gets the state to evaluate on.
+
+use flipt_evaluation::Snapshot;
+use http::HeaderMap;
+
+/// What a request for a namespace that does not exist is told (api spec, section 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownNamespace {
+    /// That the namespace does not exist: declarative storage, snapshots.
+    NamesNamespace,
+    /// That the flag does not exist: relational storage.
+    NamesFlag,
+}
+
+/// The current state, as often as it changes.
+pub trait Source: Send + Sync + 'static {
+    /// The state; `None` while nothing is loaded, which every evaluation answers with "unavailable".
+    fn snapshot(&self) -> Option<Snapshot>;
+
+    /// What a request for an unknown namespace is told.
+    fn unknown_namespace(&self) -> UnknownNamespace;
+
+    /// Adds headers that tell the version and age of the state to an answer.
+    fn annotate(&self, _headers: &mut HeaderMap) {}
+}
