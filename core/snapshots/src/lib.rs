@@ -17,5 +17,5 @@ pub mod store;
 
 //pub use follow::{Follower, Status};
 pub use format::{Digest, Pointer};
-//pub use publish::publish;
+pub use publish::publish;
 pub use store::{Location, Store, open};

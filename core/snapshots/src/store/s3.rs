@@ -300,6 +300,10 @@ impl S3Store {
         let request = match precondition {
             Precondition::None => request,
             Precondition::IfAbsent => request.if_none_match("*"),
+            Precondition::IfMatch(Etag(etag)) if etag.is_empty() => {
+                let detail = "it gives objects no entity tags";
+                return Err(self.error(OPERATION, key, StoreErrorKind::Unsupported, detail));
+            }
             Precondition::IfMatch(etag) => request.if_match(&etag.0),
         };
         match request.send().await {
