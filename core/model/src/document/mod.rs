@@ -15,6 +15,7 @@ mod json_writer;
 mod node;
 mod output;
 mod raw;
+mod tree;
 mod version;
 mod write;
 mod yaml_reader;
@@ -30,6 +31,7 @@ use thiserror::Error;
 pub use error::DocumentError;
 pub use import::ImportDocument;
 pub use node::Place;
+pub use tree::{Tree, TreeValue};
 pub use version::Version;
 pub use write::{Written, sort_by_key, write};
 

@@ -1,0 +1,250 @@
+//! The server's configuration: a file, environment variables over it, defaults under it (config spec,
+//! section 1), read once into one typed struct per section.
+//!
+//! A wrong value is an error that names the key, its place and what is allowed. A key nobody knows is a
+//! warning with its place and the nearest known key; Flipt ignores it silently.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod duration;
+mod file;
+mod locate;
+mod nearest;
+mod reader;
+mod sections;
+mod value;
+
+use std::{collections::BTreeMap, path::Path};
+
+pub use file::FileError;
+pub use locate::{locate, state_directory, user_config_directory};
+pub use reader::{Effective, InvalidValue, Origin, UnknownKey};
+pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Storage, StorageType, Ui};
+
+use reader::Reader;
+
+/// Everything the server is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Log output.
+    pub log: Log,
+    /// Listeners.
+    pub server: Server,
+    /// The database.
+    pub database: Database,
+    /// Where flag state lives.
+    pub storage: Storage,
+    /// Publication of snapshots.
+    pub snapshots: Snapshots,
+    /// State directory.
+    pub meta: Meta,
+    /// Profiling.
+    pub diagnostics: Diagnostics,
+    /// The web user interface.
+    pub ui: Ui,
+}
+
+/// A configuration with what is to be said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Keys nobody knows, in the file or the environment.
+    pub unknown: Vec<UnknownKey>,
+    /// What works otherwise than somebody may expect, as sentences.
+    pub notes: Vec<String>,
+    /// Every key with its value and where that comes from, in the order of the documentation.
+    pub effective: Vec<Effective>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Indicates that the file cannot be read.
+    #[error("loading configuration: {0}")]
+    File(#[from] FileError),
+    /// Indicates values that do not fit; all of them are listed.
+    #[error("loading configuration: {}", list(.0))]
+    Values(Vec<InvalidValue>),
+}
+
+fn list(values: &[InvalidValue]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+/// Loads the configuration from this file (or none) and these environment variables.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {
+    let tree = path.map(|path| file::read(path, environment)).transpose()?.flatten();
+    let mut reader = Reader::new(path, tree, environment);
+    let config = Config {
+        log: Log::read(&mut reader),
+        server: Server::read(&mut reader),
+        database: Database::read(&mut reader),
+        storage: Storage::read(&mut reader),
+        snapshots: Snapshots::read(&mut reader),
+        meta: Meta::read(&mut reader),
+        diagnostics: Diagnostics::read(&mut reader),
+        ui: Ui::read(&mut reader),
+    };
+    sections::read_top_level(&mut reader);
+    reader.finish().map_err(ConfigError::Values).map(|finished| Loaded {
+        config,
+        unknown: finished.unknown,
+        notes: finished.notes,
+        effective: finished.effective,
+    })
+}
+
+/// The effective configuration as YAML; secrets are masked.
+#[must_use]
+pub fn to_yaml(effective: &[Effective]) -> String {
+    reader::to_yaml(effective)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn load_yaml(text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        load_text("yml", text, pairs)
+    }
+
+    fn load_text(extension: &str, text: &str, pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
+        let mut file = tempfile::Builder::new().suffix(&format!(".{extension}")).tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        load(Some(file.path()), &environment(pairs))
+    }
+
+    #[test]
+    fn defaults_are_flipts() {
+        let config = load(None, &BTreeMap::new()).unwrap().config;
+        assert_eq!((config.server.http_port, config.server.grpc_port), (8080, 9000));
+        assert_eq!(config.server.host, "0.0.0.0");
+        assert_eq!(config.storage.kind, StorageType::Database);
+        assert!(config.database.url.ends_with("flipt.db"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let loaded =
+            load_yaml("server:\n  http_port: 1111\n  grpc_port: 2222\n", &[("FLIPT_SERVER_HTTP_PORT", "3333")])
+                .unwrap();
+        assert_eq!((loaded.config.server.http_port, loaded.config.server.grpc_port), (3333, 2222));
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset() {
+        let loaded = load_yaml("server:\n  http_port: 1111\n", &[("FLIPT_SERVER_HTTP_PORT", "")]).unwrap();
+        assert_eq!(loaded.config.server.http_port, 1111);
+    }
+
+    #[test]
+    fn keys_may_be_in_any_case_and_numbers_may_be_quoted() {
+        let loaded = load_yaml("Server:\n  HTTP_Port: \"8081\"\n", &[]).unwrap();
+        assert_eq!(loaded.config.server.http_port, 8081);
+        assert!(loaded.unknown.is_empty(), "{:?}", loaded.unknown);
+    }
+
+    #[test]
+    fn a_whole_value_may_be_a_variable() {
+        let loaded = load_yaml("server:\n  http_port: ${PORT}\n  host: a${PORT}\n", &[("PORT", "77")]).unwrap();
+        assert_eq!(loaded.config.server.http_port, 77);
+        assert_eq!(loaded.config.server.host, "a${PORT}");
+    }
+
+    #[test]
+    fn json_and_toml_are_read_like_yaml() {
+        for (extension, text) in
+            [("json", r#"{"server":{"http_port":1234}}"#), ("toml", "[server]\nhttp_port = 1234\n")]
+        {
+            let loaded = load_text(extension, text, &[]).unwrap();
+            assert_eq!(loaded.config.server.http_port, 1234, "{extension}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_all_named_with_place_and_remedy() {
+        let error = load_yaml(
+            "server:\n  protocol: htp\n  http_port: eighty\n",
+            &[("FLIPT_SNAPSHOTS_PUBLISH_DEBOUNCE", "soon")],
+        )
+        .unwrap_err()
+        .to_string();
+        for part in [
+            "server.protocol",
+            ":2:13",
+            "http, https",
+            "server.http_port",
+            ":3:14",
+            "0 to 65535",
+            "FLIPT_SNAPSHOTS_PUBLISH_DEBOUNCE",
+            "soon",
+        ] {
+            assert!(error.contains(part), "{part} is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_reported_with_its_place_and_the_nearest_known_one() {
+        let loaded = load_yaml("server:\n  http_prot: 1\nlogg:\n  level: info\n", &[]).unwrap();
+        let texts: Vec<String> = loaded.unknown.iter().map(ToString::to_string).collect();
+        assert!(texts[0].contains("server.http_prot") && texts[0].contains(":2:3"), "{texts:?}");
+        assert!(texts[0].contains("server.http_port"), "{texts:?}");
+        assert!(texts[1].contains("logg") && texts[1].contains("log"), "{texts:?}");
+    }
+
+    #[test]
+    fn an_unknown_variable_below_a_section_is_reported() {
+        let loaded = load(
+            None,
+            &environment(&[("FLIPT_SERVER_HTTP_PROT", "1"), ("FLIPT_TOKEN_FILE", "/somewhere")]),
+        )
+        .unwrap();
+        assert_eq!(loaded.unknown.len(), 1, "{:?}", loaded.unknown);
+        assert!(loaded.unknown[0].to_string().contains("FLIPT_SERVER_HTTP_PORT"), "{}", loaded.unknown[0]);
+    }
+
+    #[test]
+    fn broken_yaml_is_refused_with_line_and_column() {
+        let error = load_yaml("server:\n  host: [a\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("While parsing config") && error.contains("line"), "{error}");
+    }
+
+    #[test]
+    fn a_section_of_the_wrong_shape_is_named() {
+        let error = load_yaml("server: 5\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("server") && error.contains("map"), "{error}");
+    }
+
+    #[test]
+    fn required_authentication_is_refused_rather_than_ignored() {
+        let error = load_yaml("authentication:\n  required: true\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("authentication.required"), "{error}");
+    }
+
+    #[test]
+    fn passwords_in_the_database_url_are_masked_in_the_effective_configuration() {
+        let loaded = load_yaml("db:\n  url: postgres://user:s3cret@host/flipt\n", &[]).unwrap();
+        let yaml = to_yaml(&loaded.effective);
+        assert!(!yaml.contains("s3cret"), "{yaml}");
+        assert!(yaml.contains("http_port: 8080"), "{yaml}");
+    }
+
+    #[test]
+    fn the_effective_configuration_is_a_configuration() {
+        let yaml = to_yaml(&load(None, &BTreeMap::new()).unwrap().effective);
+        let again = load_yaml(&yaml, &[]).unwrap();
+        assert!(again.unknown.is_empty(), "{:?}", again.unknown);
+        assert_eq!(again.config, load(None, &BTreeMap::new()).unwrap().config);
+    }
+}

@@ -1,0 +1,443 @@
+//! Reads keys from environment, file and defaults, and keeps account of all it saw.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use flipt_model::document::Place;
+
+use crate::{
+    duration,
+    nearest::nearest,
+    value::{Node, Value},
+};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Describes a built-in default.
+    Default,
+    /// Describes a value of the file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, if the format tells.
+        place: Option<Place>,
+    },
+    /// Describes an environment variable.
+    Environment(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, place: Some(place) } => {
+                write!(f, "{}:{}:{}", path.display(), place.line, place.column)
+            }
+            Self::File { path, place: None } => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// A value that does not fit its key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {key}: {problem}")]
+pub struct InvalidValue {
+    /// The key.
+    pub key: String,
+    /// Where the value stands.
+    pub origin: Origin,
+    /// What is wrong, and what is allowed.
+    pub problem: String,
+}
+
+/// A key that nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// The key or variable as written.
+    pub key: String,
+    /// Where it stands.
+    pub origin: Origin,
+    /// The known key that was probably meant.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: unknown key {}", self.origin, self.key)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; did you mean {nearest}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A key with the value in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// The key.
+    pub key: &'static str,
+    /// The value as a file would hold it; masked if it is secret.
+    pub value: String,
+    /// Whether the value stands in quotes in YAML.
+    pub text: bool,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+pub(crate) struct Finished {
+    pub(crate) unknown: Vec<UnknownKey>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) effective: Vec<Effective>,
+}
+
+/// What a value found for a key is.
+enum Found {
+    Text(String),
+    List(Vec<String>),
+}
+
+/// Reads keys one by one.
+pub(crate) struct Reader<'a> {
+    path: Option<&'a Path>,
+    tree: Option<Node>,
+    environment: &'a BTreeMap<String, String>,
+    known: BTreeSet<String>,
+    /// Prefixes below which anything is accepted.
+    open: Vec<&'static str>,
+    errors: Vec<InvalidValue>,
+    notes: Vec<String>,
+    effective: Vec<Effective>,
+}
+
+fn variable(key: &str) -> String {
+    format!("FLIPT_{}", key.to_uppercase().replace('.', "_"))
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(
+        path: Option<&'a Path>,
+        tree: Option<Node>,
+        environment: &'a BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            path,
+            tree,
+            environment,
+            known: BTreeSet::new(),
+            open: Vec::new(),
+            errors: Vec::new(),
+            notes: Vec::new(),
+            effective: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn environment(&self) -> &'a BTreeMap<String, String> {
+        self.environment
+    }
+
+    /// Accepts a key and everything below it without reading it.
+    pub(crate) fn accept_all(&mut self, prefix: &'static str) {
+        self.open.push(prefix);
+    }
+
+    /// Whether anything is set at a key or below it.
+    pub(crate) fn is_set(&self, key: &str) -> Option<Origin> {
+        if let Some(node) = self.tree.as_ref().and_then(|tree| tree.get(key)) {
+            return Some(self.file_origin(node.place));
+        }
+        let variable = variable(key);
+        let below = format!("{variable}_");
+        self.environment
+            .iter()
+            .find(|(name, value)| !value.is_empty() && (**name == variable || name.starts_with(&below)))
+            .map(|(name, _)| Origin::Environment(name.clone()))
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    pub(crate) fn fail(&mut self, key: &str, origin: Origin, problem: impl Into<String>) {
+        self.errors.push(InvalidValue { key: key.to_owned(), origin, problem: problem.into() });
+    }
+
+    fn file_origin(&self, place: Option<Place>) -> Origin {
+        Origin::File { path: self.path.map(Path::to_owned).unwrap_or_default(), place }
+    }
+
+    fn find(&mut self, key: &'static str) -> Option<(Found, Origin)> {
+        self.known.insert(key.to_owned());
+        let variable = variable(key);
+        if let Some(text) = self.environment.get(&variable).filter(|text| !text.is_empty()) {
+            return Some((Found::Text(text.clone()), Origin::Environment(variable)));
+        }
+        let node = self.tree.as_ref()?.get(key)?;
+        let origin = self.file_origin(node.place);
+        match &node.value {
+            Value::Null => None,
+            Value::Scalar(text) => Some((Found::Text(text.clone()), origin)),
+            Value::List(items) => {
+                let texts: Option<Vec<String>> = items
+                    .iter()
+                    .map(|item| match &item.value {
+                        Value::Scalar(text) => Some(text.clone()),
+                        _ => None,
+                    })
+                    .collect();
+                if texts.is_none() {
+                    self.fail(key, origin.clone(), "expected a list of texts");
+                }
+                texts.map(|texts| (Found::List(texts), origin))
+            }
+            Value::Map(_) => {
+                self.fail(key, origin, "expected one value, got a map");
+                None
+            }
+        }
+    }
+
+    fn record(&mut self, key: &'static str, value: String, text: bool, origin: Origin) {
+        self.effective.push(Effective { key, value, text, origin });
+    }
+
+    /// Reads a value with `parse`, which says what is allowed if it gives nothing.
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Option<T>,
+        allowed: &str,
+    ) -> (T, Origin) {
+        match self.find(key) {
+            None => (default, Origin::Default),
+            Some((Found::List(_), origin)) => {
+                self.fail(key, origin.clone(), format!("expected {allowed}, got a list"));
+                (default, origin)
+            }
+            Some((Found::Text(text), origin)) => match parse(&text) {
+                Some(value) => (value, origin),
+                None => {
+                    self.fail(key, origin.clone(), format!("cannot use {text:?}: expected {allowed}"));
+                    (default, origin)
+                }
+            },
+        }
+    }
+
+    pub(crate) fn text(&mut self, key: &'static str, default: &str) -> String {
+        let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), "a text");
+        self.record(key, value.clone(), true, origin);
+        value
+    }
+
+    /// A text that is shown masked: whole, or the password of a URL.
+    pub(crate) fn secret_url(&mut self, key: &'static str, default: &str) -> (String, Origin) {
+        let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), "a URL");
+        self.record(key, mask_password(&value), true, origin.clone());
+        (value, origin)
+    }
+
+    pub(crate) fn bool(&mut self, key: &'static str, default: bool) -> bool {
+        let parse = |text: &str| match text {
+            "1" | "t" | "T" | "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
+            "0" | "f" | "F" | "false" | "False" | "FALSE" | "no" | "off" => Some(false),
+            _ => None,
+        };
+        let (value, origin) = self.read(key, default, parse, "true or false");
+        self.record(key, value.to_string(), false, origin);
+        value
+    }
+
+    pub(crate) fn port(&mut self, key: &'static str, default: u16) -> u16 {
+        let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), "a port, 0 to 65535");
+        self.record(key, value.to_string(), false, origin);
+        value
+    }
+
+    pub(crate) fn count(&mut self, key: &'static str, default: u32) -> u32 {
+        let (value, origin) =
+            self.read(key, default, |text| text.trim().parse().ok(), "a whole number, 0 or more");
+        self.record(key, value.to_string(), false, origin);
+        value
+    }
+
+    pub(crate) fn duration(&mut self, key: &'static str, default: Duration, least: Duration) -> Duration {
+        let allowed =
+            format!("a duration such as 500ms, 15s or 1h30m, at least {}", duration::format(least));
+        let parse = |text: &str| duration::parse(text).filter(|duration| *duration >= least);
+        let (value, origin) = self.read(key, default, parse, &allowed);
+        self.record(key, duration::format(value), true, origin);
+        value
+    }
+
+    pub(crate) fn choice<T: Copy + PartialEq>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        choices: &[(&'static str, T)],
+    ) -> (T, Origin) {
+        let allowed =
+            format!("one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+        let parse =
+            |text: &str| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
+        let (value, origin) = self.read(key, default, parse, &allowed);
+        let name = choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| *name);
+        self.record(key, name.to_owned(), true, origin.clone());
+        (value, origin)
+    }
+
+    /// Reports what was read and what nobody asked for.
+    pub(crate) fn finish(mut self) -> Result<Finished, Vec<InvalidValue>> {
+        let mut unknown = Vec::new();
+        if let Some(tree) = self.tree.take() {
+            self.check_tree(&tree, "", &mut unknown);
+        }
+        unknown.extend(self.unknown_variables());
+        if self.errors.is_empty() {
+            Ok(Finished { unknown, notes: self.notes, effective: self.effective })
+        } else {
+            Err(self.errors)
+        }
+    }
+
+    fn is_open(&self, key: &str) -> bool {
+        self.open.iter().any(|open| key == *open || key.strip_prefix(open).is_some_and(|k| k.starts_with('.')))
+    }
+
+    fn check_tree(&mut self, node: &Node, prefix: &str, unknown: &mut Vec<UnknownKey>) {
+        let Value::Map(entries) = &node.value else {
+            if prefix.is_empty() && node.value != Value::Null {
+                let origin = self.file_origin(node.place);
+                self.fail("(top)", origin, "expected a map of sections");
+            }
+            return;
+        };
+        for (name, place, child) in entries {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if self.known.contains(&key) || self.is_open(&key) {
+                continue;
+            }
+            let below = format!("{key}.");
+            let is_section = self.known.iter().any(|known| known.starts_with(&below))
+                || self.open.iter().any(|open| open.starts_with(&below));
+            match &child.value {
+                Value::Null if is_section => {}
+                Value::Map(_) if is_section => self.check_tree(child, &key, unknown),
+                _ if is_section => {
+                    let origin = self.file_origin(child.place);
+                    self.fail(&key, origin, "expected a map of keys");
+                }
+                _ => unknown.push(UnknownKey {
+                    nearest: self.nearest_key(&key),
+                    origin: self.file_origin(*place),
+                    key,
+                }),
+            }
+        }
+    }
+
+    /// The nearest known key or section on the same level.
+    fn nearest_key(&self, key: &str) -> Option<String> {
+        let depth = key.matches('.').count() + 1;
+        let names: BTreeSet<String> = self
+            .known
+            .iter()
+            .map(String::as_str)
+            .chain(self.open.iter().copied())
+            .map(|known| known.split('.').take(depth).collect::<Vec<_>>().join("."))
+            .collect();
+        nearest(key, names.iter().map(String::as_str)).map(str::to_owned)
+    }
+
+    /// Variables that look like keys of a section, but are none. Others with our prefix are left alone:
+    /// they belong to clients and sidecars.
+    fn unknown_variables(&self) -> Vec<UnknownKey> {
+        let sections: BTreeSet<String> = self
+            .known
+            .iter()
+            .filter_map(|key| key.split_once('.'))
+            .map(|(section, _)| format!("{}_", variable(section)))
+            .collect();
+        let known: BTreeSet<String> = self.known.iter().map(|key| variable(key)).collect();
+        let open = |name: &str| {
+            self.open.iter().any(|open| {
+                let prefix = variable(open);
+                name == prefix || name.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with('_'))
+            })
+        };
+        self.environment
+            .iter()
+            .filter(|(name, value)| {
+                !value.is_empty()
+                    && sections.iter().any(|section| name.starts_with(section))
+                    && !known.contains(*name)
+                    && !open(name)
+            })
+            .map(|(name, _)| UnknownKey {
+                key: name.clone(),
+                origin: Origin::Environment(name.clone()),
+                nearest: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+            })
+            .collect()
+    }
+}
+
+/// Replaces the password of a URL, and every query parameter that may hold one.
+fn mask_password(url: &str) -> String {
+    let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
+    let masked = match url.split_once("://").and_then(|(scheme, rest)| {
+        let (userinfo, host) = rest.rsplit_once('@')?;
+        let (user, _) = userinfo.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{host}"))
+    }) {
+        Some(masked) => masked,
+        None => url.to_owned(),
+    };
+    let Some(query) = query else { return masked };
+    let query: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) if is_secret_name(name) => format!("{name}=***"),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    format!("{masked}?{}", query.join("&"))
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "token", "secret", "key"].iter().any(|part| name.contains(part))
+}
+
+/// Nested YAML of dotted keys.
+pub(crate) fn to_yaml(effective: &[Effective]) -> String {
+    let mut yaml = String::new();
+    let mut open: Vec<&str> = Vec::new();
+    for entry in effective {
+        let mut parts: Vec<&str> = entry.key.split('.').collect();
+        let Some(leaf) = parts.pop() else { continue };
+        let common = open.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+        open.truncate(common);
+        for part in parts.iter().skip(common) {
+            yaml.push_str(&format!("{}{part}:\n", "  ".repeat(open.len())));
+            open.push(part);
+        }
+        let value = if entry.text { quoted(&entry.value) } else { entry.value.clone() };
+        yaml.push_str(&format!("{}{leaf}: {value}  # {}\n", "  ".repeat(open.len()), entry.origin));
+    }
+    yaml
+}
+
+fn quoted(text: &str) -> String {
+    let plain = !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'))
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n");
+    if plain { text.to_owned() } else { format!("{text:?}") }
+}

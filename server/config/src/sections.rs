@@ -1,0 +1,301 @@
+//! The sections of the configuration, each with its keys, defaults and checks (config spec, section 3).
+
+use std::{path::PathBuf, time::Duration};
+
+use flipt_snapshots::Location;
+use flipt_telemetry::{Encoding, Keys, Level};
+
+use crate::{locate::state_directory, reader::Reader};
+
+/// `log`: log output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Least severe level that is written.
+    pub level: Level,
+    /// File instead of standard output.
+    pub file: Option<PathBuf>,
+    /// How records are written.
+    pub encoding: Encoding,
+    /// Names of the fixed members of a JSON record.
+    pub keys: Keys,
+}
+
+impl Log {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let level = reader.text("log.level", "INFO");
+        let level = level.parse().unwrap_or_else(|()| {
+            // As Flipt does: a wrong level must not keep a server from starting.
+            reader.note(format!("log.level: {level:?} is unknown, INFO is used; known: {}", Level::NAMES.join(", ")));
+            Level::default()
+        });
+        let file = reader.text("log.file", "");
+        let (encoding, _) = reader.choice(
+            "log.encoding",
+            Encoding::Console,
+            &[("console", Encoding::Console), ("json", Encoding::Json)],
+        );
+        let grpc_level = reader.text("log.grpc_level", "ERROR");
+        if grpc_level.parse::<Level>().is_err() {
+            let origin = reader.is_set("log.grpc_level").unwrap_or(crate::Origin::Default);
+            reader.fail(
+                "log.grpc_level",
+                origin,
+                format!("parsing grpc log level ({grpc_level:?}): expected one of {}", Level::NAMES.join(", ")),
+            );
+        }
+        let keys = Keys {
+            time: reader.text("log.keys.time", "T"),
+            level: reader.text("log.keys.level", "L"),
+            message: reader.text("log.keys.message", "M"),
+        };
+        Self { level, file: (!file.is_empty()).then(|| file.into()), encoding, keys }
+    }
+}
+
+/// How the REST listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Plain text.
+    Http,
+    /// TLS.
+    Https,
+}
+
+/// `server`: the listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Address of both listeners.
+    pub host: String,
+    /// Port of REST and user interface.
+    pub http_port: u16,
+    /// Port of gRPC.
+    pub grpc_port: u16,
+}
+
+impl Server {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let host = reader.text("server.host", "0.0.0.0");
+        let (protocol, origin) = reader.choice(
+            "server.protocol",
+            Protocol::Http,
+            &[("http", Protocol::Http), ("https", Protocol::Https)],
+        );
+        if protocol == Protocol::Https {
+            reader.fail(
+                "server.protocol",
+                origin,
+                "https is not served by this version yet; terminate TLS in front of the server and use http",
+            );
+        }
+        let http_port = reader.port("server.http_port", 8080);
+        let grpc_port = reader.port("server.grpc_port", 9000);
+        if http_port == grpc_port && http_port != 0 {
+            let origin = reader.is_set("server.grpc_port").unwrap_or(crate::Origin::Default);
+            reader.fail("server.grpc_port", origin, "must differ from server.http_port");
+        }
+        for key in [
+            "server.https_port",
+            "server.cert_file",
+            "server.cert_key",
+            "server.grpc_conn_max_idle_time",
+            "server.grpc_conn_max_age",
+            "server.grpc_conn_max_age_grace",
+            "server.cloud",
+        ] {
+            reader.accept_all(key);
+        }
+        Self { host, http_port, grpc_port }
+    }
+}
+
+/// `db`: the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// URL; may hold a password and is never logged.
+    pub url: String,
+    /// Connections kept for reading.
+    pub max_idle_connections: u32,
+}
+
+impl Database {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let default = state_directory(reader.environment()).join("flipt.db");
+        let (url, _) = reader.secret_url("db.url", &format!("file:{}", default.display()));
+        let max_idle_connections = reader.count("db.max_idle_conn", 2);
+        for key in ["db.protocol", "db.host", "db.port", "db.name", "db.user", "db.password"] {
+            if let Some(origin) = reader.is_set(key) {
+                reader.fail(key, origin, "parts of a URL are not read by this version; write db.url");
+            }
+            reader.accept_all(key);
+        }
+        for key in [
+            "db.max_open_conn",
+            "db.conn_max_lifetime",
+            "db.prepared_statements_enabled",
+            "db.migrations",
+            "db.migrations_path",
+        ] {
+            reader.accept_all(key);
+        }
+        Self { url, max_idle_connections }
+    }
+}
+
+/// Where flag state lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageType {
+    /// In the database.
+    Database,
+}
+
+/// `storage`: where flag state lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The kind of storage.
+    pub kind: StorageType,
+    /// Whether every mutation is refused.
+    pub read_only: bool,
+}
+
+impl Storage {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let (kind, _) =
+            reader.choice("storage.type", StorageType::Database, &[("database", StorageType::Database)]);
+        let read_only = reader.bool("storage.read_only", false);
+        for key in ["storage.local", "storage.git", "storage.object", "storage.oci"] {
+            reader.accept_all(key);
+        }
+        Self { kind, read_only }
+    }
+}
+
+/// `snapshots`: publication of snapshots. Ours, not Flipt's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshots {
+    /// Where to publish; nowhere if absent.
+    pub publish: Option<Location>,
+    /// How long to wait after a change for further ones.
+    pub debounce: Duration,
+    /// How often to publish without a change, so that readers see that the publisher lives.
+    pub heartbeat: Duration,
+    /// Whether to write the files that a stock Flipt reads as well.
+    pub features: bool,
+}
+
+impl Snapshots {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let (url, origin) = reader.secret_url("snapshots.publish.url", "");
+        let publish = if url.is_empty() {
+            None
+        } else {
+            match url.parse() {
+                Ok(location) => Some(location),
+                Err(error) => {
+                    reader.fail("snapshots.publish.url", origin, format!("{error}"));
+                    None
+                }
+            }
+        };
+        Self {
+            publish,
+            debounce: reader.duration(
+                "snapshots.publish.debounce",
+                Duration::from_millis(200),
+                Duration::ZERO,
+            ),
+            heartbeat: reader.duration(
+                "snapshots.publish.heartbeat",
+                Duration::from_secs(60),
+                Duration::from_secs(1),
+            ),
+            features: reader.bool("snapshots.publish.features", true),
+        }
+    }
+}
+
+/// `meta`: the state directory. The server contacts nobody, whatever the other keys say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Where the server may keep state of its own.
+    pub state_directory: PathBuf,
+}
+
+impl Meta {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        reader.bool("meta.check_for_updates", true);
+        reader.bool("meta.telemetry_enabled", true);
+        let directory = reader.text("meta.state_directory", "");
+        let state_directory = if directory.is_empty() {
+            crate::user_config_directory(reader.environment()).join("flipt")
+        } else {
+            directory.into()
+        };
+        Self { state_directory }
+    }
+}
+
+/// `diagnostics`: accepted for compatibility; there is no Go profiler here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics;
+
+impl Diagnostics {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        reader.bool("diagnostics.profiling.enabled", true);
+        Self
+    }
+}
+
+/// `ui`: the web user interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ui {
+    /// Whether it is served.
+    pub enabled: bool,
+}
+
+impl Ui {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+        let enabled = reader.bool("ui.enabled", true);
+        for key in ["ui.default_theme", "ui.topbar"] {
+            reader.accept_all(key);
+        }
+        Self { enabled }
+    }
+}
+
+/// Sections of Flipt that this version does not have. They are not "unknown", but whoever sets them should
+/// hear about it.
+const LATER: [&str; 7] = ["cache", "cors", "audit", "analytics", "tracing", "metrics", "experimental"];
+
+/// Sections that protect something: ignoring them would be worse than not starting.
+const PROTECTING: [&str; 2] = ["authentication", "authorization"];
+
+pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
+    let version = reader.text("version", "1.0");
+    if version.trim() != "1.0" {
+        let origin = reader.is_set("version").unwrap_or(crate::Origin::Default);
+        reader.fail("version", origin, format!("invalid version: {version}; expected 1.0"));
+    }
+    for section in LATER {
+        if let Some(origin) = reader.is_set(section) {
+            reader.note(format!("{origin}: section {section} has no effect in this version"));
+        }
+        reader.accept_all(section);
+    }
+    for section in PROTECTING {
+        let key: &'static str =
+            if section == "authentication" { "authentication.required" } else { "authorization.required" };
+        if reader.bool(key, false) {
+            let origin = reader.is_set(key).unwrap_or(crate::Origin::Default);
+            reader.fail(
+                key,
+                origin,
+                "this version cannot check credentials on the server yet, and does not start without what it was told to check",
+            );
+        }
+        if let Some(origin) = reader.is_set(section) {
+            reader.note(format!("{origin}: section {section} has no effect in this version"));
+        }
+        reader.accept_all(section);
+    }
+    reader.accept_all("cloud");
+}
