@@ -15,7 +15,7 @@ pub mod format;
 pub mod publish;
 pub mod store;
 
-//pub use follow::{Follower, Status};
+pub use follow::{Follower, Status};
 pub use format::{Digest, Pointer};
 pub use publish::publish;
 pub use store::{Location, Store, open};

@@ -128,9 +128,12 @@ mod tests {
     #[test]
     fn a_feature_file_has_exactly_one_namespace() {
         assert!(feature_file_is_valid("features/shop/features.yaml"));
-        for path in
-            ["features/features.yaml", "features//features.yaml", "features/../features.yaml", "x/y/features.yaml"]
-        {
+        for path in [
+            "features/features.yaml",
+            "features//features.yaml",
+            "features/../features.yaml",
+            "x/y/features.yaml",
+        ] {
             assert!(!feature_file_is_valid(path), "{path}");
         }
     }

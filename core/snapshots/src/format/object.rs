@@ -50,7 +50,8 @@ pub fn encode(mut snapshot: Snapshot) -> Result<EncodedObject, FormatError> {
     if raw.len() as u64 > MAX_RAW_BYTES {
         return Err(FormatError::TooLarge { what: "the uncompressed snapshot", limit: MAX_RAW_BYTES });
     }
-    let bytes = compress(&raw).map_err(|error| FormatError::Corrupt(format!("cannot be compressed: {error}")))?;
+    let bytes =
+        compress(&raw).map_err(|error| FormatError::Corrupt(format!("cannot be compressed: {error}")))?;
     if bytes.len() as u64 > MAX_OBJECT_BYTES {
         return Err(FormatError::TooLarge { what: "the compressed snapshot", limit: MAX_OBJECT_BYTES });
     }
@@ -115,7 +116,9 @@ fn decompress(compressed: &[u8], max_raw: u64) -> Result<Vec<u8>, FormatError> {
     loop {
         let read = decoder.read(&mut chunk).map_err(|error| {
             FormatError::Corrupt(match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => "the object ends in the middle (truncated gzip)".to_owned(),
+                std::io::ErrorKind::UnexpectedEof => {
+                    "the object ends in the middle (truncated gzip)".to_owned()
+                }
                 _ => format!("the object cannot be decompressed: {error}"),
             })
         })?;

@@ -6,8 +6,8 @@ use chrono::{DateTime, SubsecRound, Utc};
 use flipt_model::Snapshot;
 
 use crate::format::{
-    EncodedObject, Encoding, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES,
-    MAX_RAW_BYTES, Pointer, PointerKind, SCHEMA_VERSION, decode, encode, feature_file_is_valid,
+    EncodedObject, Encoding, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, Pointer,
+    PointerKind, SCHEMA_VERSION, decode, encode, feature_file_is_valid,
 };
 use crate::store::{Etag, Got, Headers, Precondition, Put, Store, StoreError, StoreErrorKind};
 
@@ -159,7 +159,9 @@ pub enum PublishError {
         ours: u64,
     },
     /// The guard refuses.
-    #[error("{place} has {current} flags, this snapshot only {ours}: refused by the guard (allow it if intended)")]
+    #[error(
+        "{place} has {current} flags, this snapshot only {ours}: refused by the guard (allow it if intended)"
+    )]
     Guarded {
         /// Where the pointer is.
         place: String,
@@ -179,7 +181,9 @@ pub enum PublishError {
         found: Option<u64>,
     },
     /// Others kept moving the pointer.
-    #[error("{place} was changed by others {RETRIES} times in a row; it is tried again at the next publication")]
+    #[error(
+        "{place} was changed by others {RETRIES} times in a row; it is tried again at the next publication"
+    )]
     Contended {
         /// Where the pointer is.
         place: String,
@@ -197,7 +201,9 @@ pub async fn current(store: &dyn Store, environment: &str) -> Result<Option<Poin
     match read_pointer(store, &key).await? {
         None => Ok(None),
         Some((Ok(pointer), _)) => Ok(Some(pointer)),
-        Some((Err(reason), _)) => Err(PublishError::PointerUnreadable { place: store.describe(&key), reason }),
+        Some((Err(reason), _)) => {
+            Err(PublishError::PointerUnreadable { place: store.describe(&key), reason })
+        }
     }
 }
 
@@ -397,12 +403,15 @@ impl Publication<'_> {
         let known = current.filter(|current| current.digest == self.object.digest);
         if known.is_some() || !self.conditional {
             match self.store.size(&key).await? {
-                Some(size) if size == ours || known.is_some_and(|known| known.size == size) => return Ok(size),
+                Some(size) if size == ours || known.is_some_and(|known| known.size == size) => {
+                    return Ok(size);
+                }
                 Some(size) if self.is_intact(&key).await? => return Ok(size),
                 _ => {}
             }
         } else {
-            let put = self.put(&key, self.object.bytes.clone(), Precondition::IfAbsent, OBJECT_HEADERS).await?;
+            let put =
+                self.put(&key, self.object.bytes.clone(), Precondition::IfAbsent, OBJECT_HEADERS).await?;
             let found = self.store.size(&key).await?;
             if found == Some(ours) {
                 return Ok(ours);

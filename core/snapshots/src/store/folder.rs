@@ -76,12 +76,7 @@ impl FolderStore {
         locked().map_err(|error| Self::error(operation, &path, &error))
     }
 
-    fn read(
-        &self,
-        key: &str,
-        if_none_match: Option<&Etag>,
-        limit: u64,
-    ) -> Result<Got, StoreError> {
+    fn read(&self, key: &str, if_none_match: Option<&Etag>, limit: u64) -> Result<Got, StoreError> {
         let path = self.path("read", key)?;
         let bytes = match read_limited(&path, limit) {
             Ok(Some(bytes)) => bytes,
@@ -286,7 +281,9 @@ mod tests {
     #[test]
     fn no_key_leaves_the_folder() {
         let store = FolderStore::new("/nonexistent");
-        for key in ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a\\b", ".flipt-lock", "a/.b.tmp"] {
+        for key in
+            ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a\\b", ".flipt-lock", "a/.b.tmp"]
+        {
             assert_eq!(store.path("read", key).unwrap_err().kind, StoreErrorKind::InvalidKey, "{key}");
         }
     }

@@ -36,7 +36,9 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, InvalidLocation> {
         if let Some(rest) = text.strip_prefix("file://") {
             if rest.is_empty() {
-                return Err(InvalidLocation::new("`file://` needs a path, like file:///var/lib/flipt/snapshots"));
+                return Err(InvalidLocation::new(
+                    "`file://` needs a path, like file:///var/lib/flipt/snapshots",
+                ));
             }
             if rest.contains('?') {
                 return Err(InvalidLocation::new("`file://` takes no parameters"));

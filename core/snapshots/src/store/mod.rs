@@ -8,6 +8,10 @@ use chrono::{DateTime, Utc};
 
 mod error;
 mod folder;
+/// Reading and replacing of single files, which the cache needs too.
+pub(crate) mod folder_files {
+    pub(crate) use super::folder::{read_limited, replace};
+}
 mod location;
 mod s3;
 

@@ -253,9 +253,8 @@ impl S3Store {
                 };
             }
         };
-        let too_large = || {
-            self.error(OPERATION, key, StoreErrorKind::TooLarge, format!("the limit is {limit} bytes"))
-        };
+        let too_large =
+            || self.error(OPERATION, key, StoreErrorKind::TooLarge, format!("the limit is {limit} bytes"));
         let length = object.content_length().and_then(|length| u64::try_from(length).ok());
         if length.is_some_and(|length| length > limit) {
             return Err(too_large());
@@ -400,15 +399,23 @@ impl S3Store {
             _ => match code {
                 Some("NoSuchBucket") => Kind::BucketMissing,
                 Some(
-                    "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NotSignedUp" | "InvalidToken"
-                    | "InvalidSecurity" | "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException",
+                    "InvalidAccessKeyId"
+                    | "SignatureDoesNotMatch"
+                    | "NotSignedUp"
+                    | "InvalidToken"
+                    | "InvalidSecurity"
+                    | "AuthFailure"
+                    | "InvalidClientTokenId"
+                    | "UnrecognizedClientException",
                 ) => Kind::WrongCredentials,
-                Some("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired") => {
-                    Kind::ExpiredToken
-                }
+                Some(
+                    "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired",
+                ) => Kind::ExpiredToken,
                 Some("RequestTimeTooSkewed") => Kind::ClockSkew,
                 Some(
-                    "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"
+                    "PermanentRedirect"
+                    | "TemporaryRedirect"
+                    | "AuthorizationHeaderMalformed"
                     | "IllegalLocationConstraintException",
                 ) => Kind::WrongRegion,
                 Some("NotImplemented") => Kind::Unsupported,
@@ -526,6 +533,10 @@ impl Store for S3Store {
 
     fn describe(&self, key: &str) -> String {
         let S3Config { bucket, prefix, .. } = &self.config;
-        if prefix.is_empty() { format!("s3://{bucket}/{key}") } else { format!("s3://{bucket}/{prefix}/{key}") }
+        if prefix.is_empty() {
+            format!("s3://{bucket}/{key}")
+        } else {
+            format!("s3://{bucket}/{prefix}/{key}")
+        }
     }
 }

@@ -1,0 +1,537 @@
+//! The follower: asks the source for news and hands over what is good.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flipt_model::Snapshot;
+
+use super::cache::{CacheDir, CacheError};
+use super::pace::Pace;
+use super::status::{LoadResult, PollResult, Status, Upstream};
+use crate::format::{
+    Digest, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, ObjectRef, Pointer, decode,
+};
+use crate::store::{Etag, Got, Source, Store, StoreError, StoreErrorKind};
+
+/// How to follow.
+#[derive(Debug, Clone)]
+pub struct FollowOptions {
+    /// Key of the environment.
+    pub environment: String,
+    /// Time between polls, ±20 %; at least 10 ms.
+    pub poll_interval: Duration,
+    /// Spreads the polls of many readers; see [`super::seed_from`].
+    pub jitter_seed: u64,
+    /// Whether to accept that another database publishes, as after a restored backup.
+    pub trust_epoch_change: bool,
+    /// Where to keep the last known good snapshot; `None` keeps none.
+    pub cache: Option<CacheDir>,
+    /// What is too large.
+    pub limits: Limits,
+}
+
+impl FollowOptions {
+    /// The defaults for an environment.
+    #[must_use]
+    pub fn new(environment: impl Into<String>) -> Self {
+        Self {
+            environment: environment.into(),
+            poll_interval: Duration::from_secs(15),
+            jitter_seed: 0,
+            trust_epoch_change: false,
+            cache: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What is too large to be loaded.
+#[derive(Clone)]
+pub struct Limits {
+    /// Compressed object, in bytes; at most [`MAX_OBJECT_BYTES`].
+    pub object_bytes: u64,
+    /// Uncompressed object, in bytes; at most [`MAX_RAW_BYTES`].
+    pub raw_bytes: u64,
+    /// Answers how much memory is left before the process is killed. A snapshot of a quarter of that or less is
+    /// loaded: text, parsed model and the old state live at the same time.
+    pub memory_left: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { object_bytes: MAX_OBJECT_BYTES, raw_bytes: MAX_RAW_BYTES, memory_left: None }
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits")
+            .field("object_bytes", &self.object_bytes)
+            .field("raw_bytes", &self.raw_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a poll brought nothing. What was loaded before stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FollowError {
+    /// The class.
+    pub upstream: Upstream,
+    /// What happened, where, and what to do about it.
+    pub message: String,
+}
+
+/// How a poll ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PollOutcome {
+    /// The pointer has not been rewritten since the last poll.
+    NotModified,
+    /// The pointer has been rewritten and names the content loaded; time or revision may have moved.
+    Unchanged,
+    /// New content was accepted.
+    Loaded(Box<Pointer>),
+    /// Nothing new could be had; the old state stays.
+    Failed(FollowError),
+}
+
+/// What the cache had.
+#[derive(Debug)]
+pub enum CacheOutcome {
+    /// A snapshot, which was accepted.
+    Loaded(Box<Pointer>),
+    /// Nothing, or there is no cache.
+    Empty,
+    /// Something unusable. It has been deleted if it was damaged.
+    Failed(CacheError),
+    /// A snapshot that the program refused, with its reason. It has been deleted.
+    Rejected(String),
+}
+
+/// Keeps a program at the current snapshot of one environment.
+///
+/// # Guarantees
+///
+/// - Only complete snapshots with the right digest are handed over, and never an older revision than the last
+///   one of the same epoch.
+/// - A failure changes nothing but the status; there is no such thing as falling back to no flags.
+/// - No credentials stand in any text.
+#[derive(Debug)]
+pub struct Follower {
+    store: Arc<dyn Store>,
+    keys: Keys,
+    options: FollowOptions,
+    status: Arc<Status>,
+    pace: Pace,
+    /// Entity tag of the last pointer that was dealt with to the end. A pointer that led to a failure is read
+    /// again in full, as what it names may be repaired without the pointer changing.
+    etag: Option<Etag>,
+    loaded: Option<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    epoch: String,
+    revision: u64,
+    digest: Digest,
+}
+
+impl Follower {
+    /// A follower that has nothing loaded yet.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::InvalidEnvironment`].
+    pub fn new(store: Arc<dyn Store>, options: FollowOptions) -> Result<Self, FormatError> {
+        Ok(Self {
+            keys: Keys::new(&options.environment)?,
+            pace: Pace::new(options.poll_interval, options.jitter_seed),
+            status: Arc::default(),
+            etag: None,
+            loaded: None,
+            store,
+            options,
+        })
+    }
+
+    /// The view to share with others.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Hands over the last known good snapshot from the cache; meant for the start, before the first poll.
+    ///
+    /// A damaged or refused cache is deleted and reported; the next poll brings the real thing.
+    pub async fn load_cache(
+        &mut self,
+        mut accept: impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+    ) -> CacheOutcome {
+        let Some(cache) = self.options.cache.clone() else { return CacheOutcome::Empty };
+        let (keys, limits) = (self.keys.clone(), self.options.limits.clone());
+        let reader = cache.clone();
+        let read = blocking(move || {
+            let read = reader.read(&keys, limits.object_bytes, limits.raw_bytes);
+            if matches!(read, Err(CacheError::Unusable { .. }))
+                && let Err(error) = reader.delete(&keys)
+            {
+                tracing::warn!(%error, "the unusable snapshot cache cannot be deleted");
+            }
+            read
+        })
+        .await;
+        match read {
+            Ok(Ok(None)) => CacheOutcome::Empty,
+            Ok(Ok(Some((pointer, object, snapshot)))) => match accept(snapshot, &pointer) {
+                Ok(()) => {
+                    self.status.count_load(Source::Cache, LoadResult::Ok);
+                    self.accepted(&pointer, &object, Some(Source::Cache));
+                    CacheOutcome::Loaded(Box::new(pointer))
+                }
+                Err(reason) => {
+                    self.status.count_load(Source::Cache, LoadResult::Rejected);
+                    let keys = self.keys.clone();
+                    if let Ok(Err(error)) = blocking(move || cache.delete(&keys)).await {
+                        tracing::warn!(%error, "the refused snapshot cache cannot be deleted");
+                    }
+                    CacheOutcome::Rejected(reason)
+                }
+            },
+            Ok(Err(error)) => {
+                let result = match &error {
+                    CacheError::Io { .. } => LoadResult::Failed,
+                    CacheError::Unusable { .. } => LoadResult::Corrupt,
+                };
+                self.status.count_load(Source::Cache, result);
+                CacheOutcome::Failed(error)
+            }
+            Err(panicked) => CacheOutcome::Failed(CacheError::Io {
+                place: self.options.environment.clone(),
+                cause: std::io::Error::other(panicked),
+            }),
+        }
+    }
+
+    /// Asks the source once.
+    ///
+    /// # Expected flow
+    ///
+    /// 1. Conditional read of the pointer; not rewritten: done.
+    /// 2. Epoch, revision and schema version are checked, then whether the content differs from the loaded one.
+    /// 3. The object is read, unpacked within limits, its digest checked, and parsed off the runtime's thread.
+    /// 4. `accept` gets it. What it accepts is written to the cache.
+    ///
+    /// `accept` must have switched to the snapshot when it answers `Ok`, and must keep the old one when it
+    /// answers `Err` with a reason.
+    ///
+    /// # Caveats
+    ///
+    /// Dropping the future loses nothing but the work done so far.
+    pub async fn poll_once(
+        &mut self,
+        mut accept: impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+    ) -> PollOutcome {
+        let outcome = match self.poll(&mut accept).await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.etag = None;
+                PollOutcome::Failed(error)
+            }
+        };
+        let result = match &outcome {
+            PollOutcome::NotModified => PollResult::NotModified,
+            PollOutcome::Unchanged => PollResult::Unchanged,
+            PollOutcome::Loaded(_) => PollResult::Loaded,
+            PollOutcome::Failed(error) => PollResult::failed(error.upstream),
+        };
+        self.status.count_poll(result);
+        self.status.update(|state| match &outcome {
+            PollOutcome::Failed(error) => {
+                state.upstream = Some(error.upstream);
+                state.last_error = Some(error.message.clone());
+                state.consecutive_failures = state.consecutive_failures.saturating_add(1);
+            }
+            _ => {
+                state.upstream = Some(Upstream::Ok);
+                state.last_error = None;
+                state.consecutive_failures = 0;
+            }
+        });
+        outcome
+    }
+
+    /// Polls until `shutdown` completes: at once, then every poll interval, after failures with growing pauses
+    /// of at most a minute. Each kind of failure is logged when it begins, not at every poll.
+    pub async fn run(
+        &mut self,
+        mut accept: impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut before = Some(Upstream::Ok);
+        loop {
+            let outcome = tokio::select! {
+                biased;
+                () = shutdown.as_mut() => return,
+                outcome = self.poll_once(&mut accept) => outcome,
+            };
+            let now = match &outcome {
+                PollOutcome::Failed(error) => Some(error.upstream),
+                _ => Some(Upstream::Ok),
+            };
+            match &outcome {
+                PollOutcome::Failed(error) if now != before => {
+                    tracing::warn!(
+                        upstream = error.upstream.name(),
+                        error = error.message,
+                        "no new flag state, going on with what is loaded"
+                    );
+                }
+                PollOutcome::Loaded(pointer) => tracing::info!(
+                    revision = pointer.revision,
+                    digest = %pointer.digest,
+                    flags = pointer.counts.flags,
+                    "flag state loaded"
+                ),
+                _ if now != before => tracing::info!("the source of flag state answers again"),
+                _ => {}
+            }
+            before = now;
+            let pause = self.pace.pause(self.status.state().consecutive_failures);
+            tokio::select! {
+                biased;
+                () = shutdown.as_mut() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn poll(
+        &mut self,
+        accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+    ) -> Result<PollOutcome, FollowError> {
+        let key = self.keys.pointer();
+        let (bytes, etag) = match self.store.get(&key, self.etag.as_ref(), MAX_POINTER_BYTES).await {
+            Ok(Got::NotModified) => return Ok(PollOutcome::NotModified),
+            Ok(Got::Found { bytes, etag }) => (bytes, etag),
+            Ok(Got::Missing) => {
+                let message = format!(
+                    "there is no snapshot at {}; check the location and that a publisher runs",
+                    self.store.describe(&key)
+                );
+                return Err(FollowError { upstream: Upstream::Missing, message });
+            }
+            Err(error) => return Err(from_store(&error)),
+        };
+        let pointer = Pointer::parse(&bytes).map_err(|error| self.unusable(&key, &error))?;
+        self.check_version(&pointer)?;
+        let object = pointer.readable().map_err(|error| self.unusable(&key, &error))?;
+        let outcome = match &self.loaded {
+            Some(loaded) if loaded.digest == object.digest => {
+                let moved = loaded.revision != pointer.revision || loaded.epoch != pointer.epoch;
+                self.accepted(&pointer, &object, None);
+                if moved {
+                    self.write_cache(bytes, object.digest, None).await;
+                }
+                PollOutcome::Unchanged
+            }
+            _ => {
+                let compressed = self.load(&pointer, &object, accept).await?;
+                self.write_cache(bytes, object.digest, Some(compressed)).await;
+                PollOutcome::Loaded(Box::new(pointer))
+            }
+        };
+        self.etag = Some(etag).filter(|etag| !etag.0.is_empty());
+        Ok(outcome)
+    }
+
+    /// Refuses the past and the foreign.
+    fn check_version(&self, pointer: &Pointer) -> Result<(), FollowError> {
+        let Some(loaded) = &self.loaded else { return Ok(()) };
+        let place = || self.store.describe(&self.keys.pointer());
+        if loaded.epoch != pointer.epoch {
+            if self.options.trust_epoch_change {
+                return Ok(());
+            }
+            let message = format!(
+                "{} now belongs to the database `{}`, loaded is the state of `{}`; if the database was restored or \
+                 replaced, trust the change of epoch",
+                place(),
+                pointer.epoch,
+                loaded.epoch
+            );
+            return Err(FollowError { upstream: Upstream::EpochChanged, message });
+        }
+        if pointer.revision < loaded.revision {
+            let message = format!(
+                "{} went back to revision {}, loaded is {}; if the database was restored from a backup, publish with \
+                 a new epoch",
+                place(),
+                pointer.revision,
+                loaded.revision
+            );
+            return Err(FollowError { upstream: Upstream::RevisionRegressed, message });
+        }
+        Ok(())
+    }
+
+    /// Fetches and hands over an object; answers its compressed bytes.
+    async fn load(
+        &mut self,
+        pointer: &Pointer,
+        object: &ObjectRef,
+        accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+    ) -> Result<Vec<u8>, FollowError> {
+        let source = self.store.source();
+        let loaded = self.fetch(object).await;
+        let (compressed, snapshot) = loaded.inspect_err(|error| {
+            let result = match error.upstream {
+                Upstream::Corrupt => LoadResult::Corrupt,
+                Upstream::TooLarge => LoadResult::TooLarge,
+                _ => LoadResult::Failed,
+            };
+            self.status.count_load(source, result);
+        })?;
+        if let Err(reason) = accept(snapshot, pointer) {
+            self.status.count_load(source, LoadResult::Rejected);
+            let place = self.store.describe(&self.keys.absolute(&object.path));
+            let message = format!("the snapshot {place} cannot be used: {reason}");
+            return Err(FollowError { upstream: Upstream::Corrupt, message });
+        }
+        self.status.count_load(source, LoadResult::Ok);
+        self.accepted(pointer, object, Some(source));
+        Ok(compressed)
+    }
+
+    async fn fetch(&self, object: &ObjectRef) -> Result<(Vec<u8>, Snapshot), FollowError> {
+        let key = self.keys.absolute(&object.path);
+        let limits = &self.options.limits;
+        let max_object = limits.object_bytes.min(MAX_OBJECT_BYTES);
+        let max_raw = limits.raw_bytes.min(MAX_RAW_BYTES);
+        // The pointer says how large it will be, so nothing needs to be fetched to refuse it.
+        for (what, size, limit) in [
+            ("the compressed object", object.size, max_object),
+            ("the uncompressed object", object.raw_size, max_raw),
+        ] {
+            if size > limit {
+                return Err(self.unusable(&key, &FormatError::TooLarge { what, limit }));
+            }
+        }
+        if let Some(left) = limits.memory_left.as_ref().map(|left| left())
+            && object.raw_size.saturating_mul(4) > left
+        {
+            let message = format!(
+                "the snapshot {} has {} bytes and needs about four times that, but only {left} bytes of memory are \
+                 left; raise the memory limit",
+                self.store.describe(&key),
+                object.raw_size
+            );
+            return Err(FollowError { upstream: Upstream::TooLarge, message });
+        }
+        let compressed = match self.store.get(&key, None, max_object).await {
+            Ok(Got::Found { bytes, .. }) => bytes,
+            Ok(Got::Missing | Got::NotModified) => {
+                let message = format!(
+                    "the pointer names {}, which does not exist; the next publication writes it again",
+                    self.store.describe(&key)
+                );
+                return Err(FollowError { upstream: Upstream::Missing, message });
+            }
+            Err(error) => return Err(from_store(&error)),
+        };
+        // Content beyond the size announced is wrong whatever it is, so there is no need to unpack it.
+        let announced = object.raw_size.min(max_raw);
+        let digest = object.digest;
+        let decoded = blocking(move || {
+            let decoded = decode(&compressed, &digest, announced);
+            (compressed, decoded)
+        })
+        .await;
+        match decoded {
+            Ok((compressed, Ok(snapshot))) => Ok((compressed, snapshot)),
+            Ok((_, Err(FormatError::TooLarge { .. }))) => {
+                let reason =
+                    format!("it unpacks to more than the {announced} bytes that the pointer announces");
+                Err(self.unusable(&key, &FormatError::Corrupt(reason)))
+            }
+            Ok((_, Err(error))) => Err(self.unusable(&key, &error)),
+            Err(panicked) => Err(self.unusable(&key, &FormatError::Corrupt(panicked))),
+        }
+    }
+
+    /// Takes note of what is loaded now; `source` only if the content itself is new.
+    fn accepted(&mut self, pointer: &Pointer, object: &ObjectRef, source: Option<Source>) {
+        self.loaded =
+            Some(Loaded { epoch: pointer.epoch.clone(), revision: pointer.revision, digest: object.digest });
+        self.status.update(|state| {
+            state.loaded = true;
+            state.revision = pointer.revision;
+            state.epoch.clone_from(&pointer.epoch);
+            state.digest = Some(object.digest);
+            state.raw_size = object.raw_size;
+            state.counts = pointer.counts;
+            state.verified_at = Some(pointer.verified_at);
+            if source.is_some() {
+                state.source = source;
+            }
+        });
+    }
+
+    /// Writes the last known good state; without `compressed` only the pointer.
+    async fn write_cache(&self, pointer: Vec<u8>, digest: Digest, compressed: Option<Vec<u8>>) {
+        let Some(cache) = self.options.cache.clone() else { return };
+        let keys = self.keys.clone();
+        let written = blocking(move || match compressed {
+            Some(object) => cache.write(&keys, &pointer, &digest, &object),
+            None => cache.write_pointer(&keys, &pointer),
+        })
+        .await;
+        let error = match written {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked,
+        };
+        if self.status.count_cache_write_failure() == 0 {
+            tracing::warn!(
+                error,
+                "the last known good flag state cannot be written to disk; a restart will need the source (said once)"
+            );
+        }
+    }
+
+    fn unusable(&self, key: &str, error: &FormatError) -> FollowError {
+        let upstream = match error {
+            FormatError::TooLarge { .. } => Upstream::TooLarge,
+            FormatError::SchemaTooNew { .. } => Upstream::SchemaTooNew,
+            _ => Upstream::Corrupt,
+        };
+        FollowError { upstream, message: format!("{} is unusable: {error}", self.store.describe(key)) }
+    }
+}
+
+fn from_store(error: &StoreError) -> FollowError {
+    use StoreErrorKind as Kind;
+    let upstream = match error.kind {
+        Kind::Forbidden | Kind::NoCredentials | Kind::WrongCredentials | Kind::ExpiredToken => {
+            Upstream::Forbidden
+        }
+        Kind::BucketMissing | Kind::InvalidKey => Upstream::Missing,
+        Kind::ClockSkew => Upstream::ClockSkew,
+        Kind::TooLarge => Upstream::TooLarge,
+        Kind::Unreachable
+        | Kind::Timeout
+        | Kind::Unavailable
+        | Kind::WrongRegion
+        | Kind::Unsupported
+        | Kind::Other => Upstream::Unreachable,
+    };
+    FollowError { upstream, message: error.to_string() }
+}
+
+/// Runs work that takes the processor or the disk for long off the runtime's own thread, which also serves
+/// evaluations.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
