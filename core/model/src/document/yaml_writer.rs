@@ -1,5 +1,6 @@
 //! Spells documents in YAML, byte for byte as the library does that Flipt exports with: that library's choice
-//! of styles, its folding at 80 columns and its order of keys.
+//! of styles, its folding at 80 columns and its order of keys. It differs where its model's spelling reads back
+//! as something else: U+2028 and U+2029 in texts of several lines, and the key `<<`.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -33,6 +34,8 @@ pub(crate) fn push_document(out: &mut String, document: &Output, first: bool) {
 struct Context {
     /// The value of a key, on that key's line.
     mapping: bool,
+    /// A key.
+    key: bool,
     /// A key on one line with its value.
     simple_key: bool,
 }
@@ -109,24 +112,25 @@ impl Writer<'_> {
         for (key, value) in members {
             self.line(indent);
             if key.len() <= LONGEST_SIMPLE_KEY && !key.contains(is_break) {
-                self.text(key, Some(indent), Context { mapping: true, simple_key: true });
+                self.text(key, Some(indent), Context { mapping: true, key: true, simple_key: true });
                 self.indicator(":", false, false, false);
             } else {
                 self.indicator("?", true, false, true);
-                self.text(key, Some(indent), Context { mapping: true, simple_key: false });
+                self.text(key, Some(indent), Context { mapping: true, key: true, simple_key: false });
                 self.line(indent);
                 self.indicator(":", true, false, true);
             }
-            self.node(value, Some(indent), Context { mapping: true, simple_key: false });
+            self.node(value, Some(indent), Context { mapping: true, ..Context::default() });
         }
     }
 
     fn text(&mut self, text: &str, indent: Option<usize>, context: Context) {
         let style = if text.contains('\n') {
             // A separator inside a block is a line break for some readers and text for others; escaped it is the
-            // same for all. The one place where this writer differs from its model.
+            // same for all. Its model writes a block all the same.
             if text.contains(['\u{2028}', '\u{2029}']) { Style::DoubleQuoted } else { Style::Literal }
-        } else if needs_quotes(text) {
+        } else if needs_quotes(text) || (text == "<<" && context.key) {
+            // As a key, `<<` would merge its value into the map when read back; its model overlooks that.
             Style::DoubleQuoted
         } else {
             Style::Plain
