@@ -3,6 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
+use tonic_prost_build::Config;
 
 const FILES: [&str; 3] = ["flipt.proto", "evaluation/evaluation.proto", "ofrep/ofrep.proto"];
 
@@ -11,9 +12,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(out, descriptors.encode_to_vec())?;
+    let mut config = Config::new();
+    config.enable_type_names();
     tonic_prost_build::configure()
         .build_transport(false)
         .emit_rerun_if_changed(false)
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -99,7 +99,10 @@ fn from_toml(value: toml::Value) -> Node {
         toml::Value::Table(table) => Value::Map(
             table.into_iter().map(|(key, value)| (key.to_lowercase(), None, from_toml(value))).collect(),
         ),
-        other => Value::Scalar(other.to_string()),
+        toml::Value::Integer(number) => Value::Scalar(number.to_string()),
+        toml::Value::Float(number) => Value::Scalar(number.to_string()),
+        toml::Value::Boolean(value) => Value::Scalar(value.to_string()),
+        toml::Value::Datetime(time) => Value::Scalar(time.to_string()),
     };
     Node { place: None, value }
 }

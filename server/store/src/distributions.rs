@@ -44,6 +44,18 @@ pub(crate) async fn of_flag(
     rows.iter().map(from_row).collect()
 }
 
+pub(crate) async fn of_namespace(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+) -> Result<Vec<pb::Distribution>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM distributions d JOIN rules r ON r.id = d.rule_id
+         WHERE r.namespace_key = ? ORDER BY d.created_at, d.id"
+    );
+    let rows = transaction.fetch_all(&sql, params![namespace]).await?;
+    rows.iter().map(from_row).collect()
+}
+
 async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Distribution, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM distributions d WHERE d.id = ?");
     let row = transaction.fetch_optional(&sql, params![id]).await?.ok_or_else(|| not_found(id))?;

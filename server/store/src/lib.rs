@@ -20,6 +20,7 @@ mod paging;
 mod rollouts;
 mod rules;
 mod segments;
+mod snapshot;
 mod sql;
 mod state;
 mod store;

@@ -159,6 +159,29 @@ pub(crate) async fn list(
     Ok(pb::RolloutList { rules: rollouts, next_page_token, total_count: crate::store::total(total) })
 }
 
+/// Every rollout of a namespace in order of rank, its segments all in the plural field.
+pub(crate) async fn of_namespace(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+) -> Result<Vec<pb::Rollout>, StoreError> {
+    let sql =
+        format!(r#"SELECT {COLUMNS} FROM rollouts WHERE namespace_key = ? ORDER BY "rank", created_at, id"#);
+    let rows = transaction.fetch_all(&sql, params![namespace]).await?;
+    let mut rollouts = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    let mut stored = stored_rules(transaction, "t.namespace_key = ?", params![namespace]).await?;
+    for rollout in &mut rollouts {
+        rollout.rule = stored.remove(&rollout.id).map(|rule| match rule {
+            #[allow(deprecated)]
+            rollout::Rule::Segment(mut segment) if !segment.segment_key.is_empty() => {
+                segment.segment_keys = vec![std::mem::take(&mut segment.segment_key)];
+                rollout::Rule::Segment(segment)
+            }
+            other => other,
+        });
+    }
+    Ok(rollouts)
+}
+
 pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateRolloutRequest,

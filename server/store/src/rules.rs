@@ -120,6 +120,31 @@ pub(crate) async fn list(
     Ok(pb::RuleList { rules, next_page_token, total_count: crate::store::total(total) })
 }
 
+/// Every rule of a namespace in order of rank, its segments all in the plural field.
+pub(crate) async fn of_namespace(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+) -> Result<Vec<pb::Rule>, StoreError> {
+    let of = params![namespace];
+    let sql = format!(r#"SELECT {COLUMNS} FROM rules WHERE namespace_key = ? ORDER BY "rank", created_at, id"#);
+    let mut rules =
+        transaction.fetch_all(&sql, of).await?.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    let mut keys: HashMap<String, Vec<String>> = HashMap::new();
+    let sql = "SELECT rule_id, segment_key FROM rule_segments WHERE namespace_key = ? ORDER BY position, segment_key";
+    for row in transaction.fetch_all(sql, of).await? {
+        keys.entry(row.text(0)?).or_default().push(row.text(1)?);
+    }
+    let mut distributions: HashMap<String, Vec<pb::Distribution>> = HashMap::new();
+    for distribution in distributions::of_namespace(transaction, namespace).await? {
+        distributions.entry(distribution.rule_id.clone()).or_default().push(distribution);
+    }
+    for rule in &mut rules {
+        rule.segment_keys = keys.remove(&rule.id).unwrap_or_default();
+        rule.distributions = distributions.remove(&rule.id).unwrap_or_default();
+    }
+    Ok(rules)
+}
+
 async fn insert_segments(
     writer: &mut Writer,
     namespace: &str,

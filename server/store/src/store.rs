@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flipt_proto::flipt as pb;
+use flipt_proto::{evaluation::EvaluationNamespaceSnapshot, flipt as pb};
 use tokio::sync::watch;
 
 use crate::{
     ImportMode, ImportedNamespace, Live, SqlStore, StoreError, Version, constraints, distributions, flags,
-    import, namespaces, rollouts, rules, segments, variants,
+    import, namespaces, rollouts, rules, segments, snapshot, variants,
 };
 
 /// The number of items as lists report it.
@@ -34,6 +34,11 @@ pub trait Store: Send + Sync {
     async fn read_state(&self) -> Result<(flipt_model::Snapshot, Version), StoreError>;
     /// Text that changes with every write to the namespace; empty if there was none yet.
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError>;
+    /// What client-side engines need of a namespace, with the namespace's version.
+    async fn namespace_snapshot(
+        &self,
+        key: &str,
+    ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError>;
     /// Writes whole namespaces in one transaction.
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError>;
     /// Reads a namespace.
@@ -127,6 +132,16 @@ impl Store for SqlStore {
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
         let mut transaction = self.database.read().await?;
         crate::state::namespace_version(&mut transaction, key).await
+    }
+
+    async fn namespace_snapshot(
+        &self,
+        key: &str,
+    ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError> {
+        let mut transaction = self.database.read().await?;
+        let version =
+            crate::state::namespace_version(&mut transaction, flipt_model::namespace_or_default(key)).await?;
+        Ok((snapshot::read(&mut transaction, key).await?, version))
     }
 
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {

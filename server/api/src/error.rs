@@ -1,0 +1,34 @@
+//! From what validation and store refuse to what clients see. The only place where that is decided.
+
+use flipt_model::validation::ValidationError;
+use flipt_serving::{Code, Error};
+use flipt_store::StoreError;
+
+/// A result whose failure has an answer for the client.
+pub(crate) trait Fails<T> {
+    fn or_refuse(self) -> Result<T, Error>;
+}
+
+impl<T> Fails<T> for Result<T, ValidationError> {
+    fn or_refuse(self) -> Result<T, Error> {
+        self.map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))
+    }
+}
+
+impl<T> Fails<T> for Result<T, StoreError> {
+    fn or_refuse(self) -> Result<T, Error> {
+        self.map_err(|error| {
+            let code = match &error {
+                StoreError::NotFound(_) => Code::NotFound,
+                StoreError::Invalid(_) => Code::InvalidArgument,
+                StoreError::MigrationsPending | StoreError::Content(_) | StoreError::Database(_) => {
+                    Code::Internal
+                }
+            };
+            if code == Code::Internal {
+                tracing::error!(error = %error, "store failed");
+            }
+            Error::new(code, error.to_string())
+        })
+    }
+}
