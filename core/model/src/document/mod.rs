@@ -3,18 +3,23 @@
 //! | Purpose | Reading | Writing |
 //! |---|---|---|
 //! | export and import | [`read_import`] | [`write`] |
+//! | feature files of a declarative source | [`Index`], [`validate_features`], [`load_features`] | – |
 //!
 //! Everything works on text in memory.
 
 mod attachment;
 mod decode;
 mod error;
+mod features;
+mod glob;
 mod import;
+mod index;
 mod json_reader;
 mod json_writer;
 mod node;
 mod output;
 mod raw;
+mod schema;
 mod tree;
 mod version;
 mod write;
@@ -29,8 +34,12 @@ use std::rc::Rc;
 use thiserror::Error;
 
 pub use error::DocumentError;
+pub use features::{Features, LoadError, feature_encoding, load_features, load_features_with_warnings};
+pub use glob::{Glob, GlobError};
 pub use import::ImportDocument;
+pub use index::{DEFAULT_INCLUDE, INDEX_FILE, Index, IndexError};
 pub use node::Place;
+pub use schema::{Issue, validate_features};
 pub use tree::{Tree, TreeValue};
 pub use version::Version;
 pub use write::{Written, sort_by_key, write};
