@@ -90,7 +90,7 @@ pub(crate) async fn read(
                     .map(|rollout| EvaluationRollout {
                         r#type: rollout.r#type,
                         rank: rollout.rank,
-                        rule: rollout.rule.map(|rule| evaluation_rollout_rule(rule, &find)),
+                        rule: rollout.rule.map(|rule| evaluation_rollout_rule(rule, find)),
                     })
                     .collect(),
                 default_variant: flag.default_variant.filter(|_| is_variant).map(|variant| EvaluationVariant {

@@ -150,6 +150,11 @@ impl SqlStore {
         state::read(&self.database).await
     }
 
+    /// Closes every connection, after the transactions that are still open.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
     pub(crate) async fn begin(&self) -> Result<Writer, StoreError> {
         let guard = Arc::clone(&self.shared.writing).lock_owned().await;
         let transaction = self.database.write().await?;
@@ -164,7 +169,7 @@ impl SqlStore {
     }
 }
 
-async fn finish(mut writer: Writer) -> Result<(), StoreError> {
+async fn finish(writer: Writer) -> Result<(), StoreError> {
     if writer.touched.is_empty() {
         return writer.transaction.commit().await;
     }

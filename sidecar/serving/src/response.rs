@@ -96,11 +96,13 @@ struct Failure<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 enum EntryBody<'a> {
-    BooleanResponse(Boolean<'a>),
-    VariantResponse(Variant<'a>),
-    ErrorResponse(Failure<'a>),
+    #[serde(rename = "booleanResponse")]
+    Boolean(Boolean<'a>),
+    #[serde(rename = "variantResponse")]
+    Variant(Variant<'a>),
+    #[serde(rename = "errorResponse")]
+    Failure(Failure<'a>),
 }
 
 #[derive(Serialize)]
@@ -142,9 +144,9 @@ impl ToJson for pb::BatchEvaluationResponse {
             .map(|response| Entry {
                 kind: entry(response),
                 body: response.response.as_ref().map(|body| match body {
-                    Response::BooleanResponse(message) => EntryBody::BooleanResponse(message.into()),
-                    Response::VariantResponse(message) => EntryBody::VariantResponse(message.into()),
-                    Response::ErrorResponse(message) => EntryBody::ErrorResponse(Failure {
+                    Response::BooleanResponse(message) => EntryBody::Boolean(message.into()),
+                    Response::VariantResponse(message) => EntryBody::Variant(message.into()),
+                    Response::ErrorResponse(message) => EntryBody::Failure(Failure {
                         flag_key: &message.flag_key,
                         namespace_key: &message.namespace_key,
                         reason: ErrorEvaluationReason::as_str_name(&message.reason()),

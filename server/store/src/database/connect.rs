@@ -27,11 +27,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct DatabaseOptions {
     /// Connections kept for reading. Writing on SQLite always uses one.
     pub readers: u32,
+    /// Whether a database file that does not exist is made, with its folder.
+    pub create: bool,
 }
 
 impl Default for DatabaseOptions {
     fn default() -> Self {
-        Self { readers: 4 }
+        Self { readers: 4, create: true }
     }
 }
 
@@ -67,19 +69,21 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database with this URL; a missing SQLite file is made, its folder too (mode 0700).
+    /// Opens the database with this URL; a missing SQLite file is made if the options say so,
+    /// its folder too (mode 0700).
     ///
     /// # Errors
     /// [`ConnectError`].
     pub async fn open(url: &str, options: DatabaseOptions) -> Result<Self, ConnectError> {
         let DatabaseUrl::Sqlite(path) = DatabaseUrl::parse(url)?;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let folder = path.parent().filter(|folder| options.create && !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
             create_private_folder(folder)
                 .map_err(|source| ConnectError::Folder { path: folder.to_owned(), source })?;
         }
         let connect = SqliteConnectOptions::new()
             .filename(&path)
-            .create_if_missing(true)
+            .create_if_missing(options.create)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .journal_mode(SqliteJournalMode::Wal)

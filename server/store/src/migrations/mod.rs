@@ -53,6 +53,25 @@ pub async fn run(database: &Database, policy: Policy) -> Result<Migrated, StoreE
     Ok(migrated)
 }
 
+/// Checks by reading alone that the schema is as new as this program needs.
+///
+/// # Errors
+/// [`StoreError::MigrationsPending`], also for an empty database; [`StoreError::Database`].
+pub async fn check(database: &Database) -> Result<(), StoreError> {
+    let mut transaction = database.read().await?;
+    let newest = steps(transaction.dialect()).last().map_or(0, |step| step.version);
+    let recorded = transaction.fetch_optional("SELECT version FROM schema_migrations", &[]).await;
+    match recorded {
+        Ok(Some(row)) if row.int(0)? >= newest => Ok(()),
+        Ok(_) => Err(StoreError::MigrationsPending),
+        // Without the table nothing was ever migrated.
+        Err(StoreError::Database(sqlx::Error::Database(error))) if error.message().contains("schema_migrations") => {
+            Err(StoreError::MigrationsPending)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Runs every step above the recorded version.
 pub(crate) async fn advance(
     transaction: &mut Transaction<'_>,

@@ -1,0 +1,72 @@
+//! `flipt config`, and loading the configuration for every other command.
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use flipt_config::{Config, Loaded};
+
+use crate::{arguments::ConfigCommand, failure::Failure, logging};
+
+/// Where the configuration comes from.
+pub(crate) struct Sources {
+    /// The file named on the command line.
+    pub(crate) path: Option<PathBuf>,
+    /// Whether unknown keys are errors.
+    pub(crate) strict: bool,
+}
+
+impl Sources {
+    fn load(&self) -> Result<(Option<PathBuf>, Loaded), Failure> {
+        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        let path = flipt_config::locate(self.path.as_deref(), &environment);
+        let loaded = flipt_config::load(path.as_deref(), &environment).map_err(Failure::new)?;
+        Ok((path, loaded))
+    }
+
+    /// Loads the configuration, starts logging, and says what is odd about it.
+    pub(crate) fn load_and_log(&self, is_server: bool) -> Result<Config, Failure> {
+        let (path, loaded) = self.load()?;
+        refuse_unknown(self.strict, &loaded)?;
+        logging::start(&loaded.config.log, is_server)?;
+        match &path {
+            Some(path) => tracing::debug!(path = %path.display(), "configuration source"),
+            None if is_server => tracing::info!("no configuration file found, using defaults"),
+            None => {}
+        }
+        for unknown in &loaded.unknown {
+            tracing::warn!(warning = %unknown, "configuration warning");
+        }
+        for note in &loaded.notes {
+            tracing::warn!(warning = %note, "configuration warning");
+        }
+        Ok(loaded.config)
+    }
+}
+
+fn refuse_unknown(strict: bool, loaded: &Loaded) -> Result<(), Failure> {
+    if !strict || loaded.unknown.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = loaded.unknown.iter().map(ToString::to_string).collect();
+    Err(Failure::new(format!("loading configuration: {}", lines.join("\n  "))))
+}
+
+/// Prints or checks the configuration.
+pub(crate) fn run(sources: &Sources, command: Option<&ConfigCommand>) -> Result<ExitCode, Failure> {
+    let (_, loaded) = sources.load()?;
+    match command {
+        None => {
+            refuse_unknown(sources.strict, &loaded)?;
+            print!("{}", flipt_config::to_yaml(&loaded.effective));
+            for text in loaded.unknown.iter().map(ToString::to_string).chain(loaded.notes) {
+                eprintln!("Warning: {text}");
+            }
+        }
+        Some(ConfigCommand::Validate) => {
+            refuse_unknown(true, &loaded)?;
+            for note in &loaded.notes {
+                eprintln!("Warning: {note}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

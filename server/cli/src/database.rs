@@ -1,0 +1,37 @@
+//! Opening the configured database for a command.
+
+use flipt_config::Config;
+use flipt_store::{
+    Database, DatabaseOptions, SqlStore,
+    migrations::{self, Policy},
+};
+
+use crate::failure::Failure;
+
+/// Opens the database, creating it if it is a file that does not exist.
+pub(crate) async fn open(config: &Config) -> Result<Database, Failure> {
+    let options = DatabaseOptions { readers: config.database.max_idle_connections.max(2), ..Default::default() };
+    Database::open(&config.database.url, options)
+        .await
+        .map_err(|error| Failure::new(format!("opening db: {error}")))
+}
+
+/// Opens the store after migrating as the policy allows.
+pub(crate) async fn open_store(config: &Config, policy: Policy) -> Result<SqlStore, Failure> {
+    let database = open(config).await?;
+    let migrated = migrations::run(&database, policy).await.map_err(Failure::new)?;
+    if migrated.from != Some(migrated.to) {
+        tracing::info!(from = migrated.from, to = migrated.to, "database schema migrated");
+    }
+    SqlStore::open(database).await.map_err(Failure::new)
+}
+
+/// Opens the store of a database that must exist and be current; nothing is migrated.
+pub(crate) async fn open_existing_store(config: &Config) -> Result<SqlStore, Failure> {
+    let options = DatabaseOptions { create: false, ..Default::default() };
+    let database = Database::open(&config.database.url, options)
+        .await
+        .map_err(|error| Failure::new(format!("opening db: {error}")))?;
+    migrations::check(&database).await.map_err(Failure::new)?;
+    SqlStore::open(database).await.map_err(Failure::new)
+}

@@ -1,0 +1,83 @@
+//! `flipt import`: documents into the database.
+
+use std::{io::Read as _, process::ExitCode};
+
+use flipt_model::{
+    DEFAULT_NAMESPACE, Namespace,
+    document::{Encoding, ImportDocument, read_import},
+};
+use flipt_store::{ImportMode, ImportedNamespace, Store as _, migrations::Policy};
+
+use crate::{arguments::ImportOptions, config::Sources, database, failure::Failure};
+
+/// Imports one file, or standard input, in one transaction.
+pub(crate) async fn run(sources: &Sources, options: ImportOptions) -> Result<ExitCode, Failure> {
+    let config = sources.load_and_log(false)?;
+    let (text, encoding) = read(&options)?;
+    let documents = read_import(&text, encoding).map_err(|error| {
+        let place = error.place();
+        let text = error.to_string();
+        // Where the text does not name the place already.
+        if text.contains("line ") { Failure::new(text) } else {
+            Failure::new(format!("{text} (line {}, column {})", place.line, place.column))
+        }
+    })?;
+    let namespaces = documents
+        .into_iter()
+        .map(|document| target(document, &options))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mode = match (options.drop, options.skip_existing) {
+        (true, _) => ImportMode::Replace,
+        (false, true) => ImportMode::SkipExisting,
+        (false, false) => ImportMode::FailOnExisting,
+    };
+    let store = database::open_store(&config, Policy::FirstRun).await?;
+    store.import(&namespaces, mode).await.map_err(Failure::new)?;
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(options: &ImportOptions) -> Result<(Vec<u8>, Encoding), Failure> {
+    let mut text = Vec::new();
+    if options.stdin {
+        std::io::stdin()
+            .read_to_end(&mut text)
+            .map_err(|error| Failure::new(format!("reading standard input: {error}")))?;
+        return Ok((text, Encoding::Yaml));
+    }
+    let path = options.file.as_deref().ok_or_else(|| Failure::new("import filename required"))?;
+    let name = path.to_string_lossy();
+    let mut file = std::fs::File::open(path).map_err(|error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::new(format!("opening import file: open {name}: {reason}"))
+    })?;
+    let encoding = Encoding::from_extension(&name).map_err(Failure::new)?;
+    file.read_to_end(&mut text).map_err(|error| Failure::new(format!("reading {name}: {error}")))?;
+    Ok((text, encoding))
+}
+
+/// The namespace a document goes to (cli spec, section 5.5): one that the document names is created as
+/// needed, one that only the command line names is created only on demand.
+fn target(document: ImportDocument, options: &ImportOptions) -> Result<ImportedNamespace, Failure> {
+    let named = document.namespace.as_ref().map(|_| document.namespace_key().to_owned());
+    let (key, create) = match (&named, &options.namespace) {
+        (Some(named), Some(wanted)) if named != wanted => {
+            return Err(Failure::new(format!(
+                "namespace mismatch: namespaces must match in file and args if both provided: {named} != {wanted}"
+            )));
+        }
+        (Some(named), _) => (named.clone(), true),
+        (None, Some(wanted)) => (wanted.clone(), options.create_namespace),
+        (None, None) => (DEFAULT_NAMESPACE.to_owned(), true),
+    };
+    let (name, description) = match document.namespace {
+        Some(reference) => (reference.name, reference.description),
+        None => (key.clone(), String::new()),
+    };
+    let content =
+        Namespace { key, name, description, flags: document.flags, segments: document.segments };
+    Ok(ImportedNamespace { content, create })
+}

@@ -1,0 +1,57 @@
+//! `flipt`: the server and its command line.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod arguments;
+mod config;
+mod database;
+mod export;
+mod failure;
+mod import;
+mod logging;
+mod migrate;
+mod publisher;
+mod serve;
+mod validate;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::parse() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    // Before any client is made: the whole process has one TLS provider.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("Error: another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("Error: starting the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { config, strict_config, force_migrate, command } = arguments;
+    let sources = config::Sources { path: config, strict: strict_config };
+    match command {
+        None => serve::run(&sources, force_migrate).await,
+        Some(Command::Export(options)) => export::run(&sources, options).await,
+        Some(Command::Import(options)) => import::run(&sources, options).await,
+        Some(Command::Migrate(options)) => migrate::run(&sources, &options).await,
+        Some(Command::Validate(options)) => validate::run(&options),
+        Some(Command::Config { command }) => config::run(&sources, command.as_ref()),
+    }
+}

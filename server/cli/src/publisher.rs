@@ -1,0 +1,181 @@
+//! The publisher inside the server: publishes snapshots as the state changes (design, section 4.4).
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use flipt_config::Snapshots;
+use flipt_model::{DEFAULT_ENVIRONMENT, Snapshot, document};
+use flipt_snapshots::{
+    Location, Store as SnapshotStore,
+    publish::{PublishOptions, Version},
+};
+use flipt_store::Store;
+use flipt_telemetry::{
+    Registry,
+    prometheus::{IntCounterVec, IntGauge, Opts},
+};
+use tokio::time::Instant;
+
+/// How pointers name the program that wrote them.
+pub(crate) const WRITER: &str = concat!("flipt ", env!("CARGO_PKG_VERSION"));
+
+/// Pause after a first failed publication; it doubles up to the heartbeat.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The files that a stock Flipt with object storage reads: one per namespace.
+pub(crate) fn feature_files(state: &Snapshot) -> Vec<(String, Vec<u8>)> {
+    let mut namespaces = state.namespaces.clone();
+    namespaces.sort_by(|a, b| a.key.cmp(&b.key));
+    namespaces
+        .iter_mut()
+        .map(|namespace| {
+            document::sort_by_key(namespace);
+            let written = document::write(std::slice::from_ref(namespace), document::Encoding::Yaml);
+            (format!("features/{}/features.yaml", namespace.key), written.text.into_bytes())
+        })
+        .collect()
+}
+
+/// Publishes until told to stop.
+pub(crate) struct Publisher {
+    store: Arc<dyn Store>,
+    location: Location,
+    settings: Snapshots,
+    results: Option<IntCounterVec>,
+    revision: Option<IntGauge>,
+}
+
+impl Publisher {
+    /// A publisher of this store's state to this location.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        location: Location,
+        settings: Snapshots,
+        registry: &Registry,
+    ) -> Self {
+        let results = IntCounterVec::new(
+            Opts::new("flipt_publications_total", "Publications of snapshots, by result."),
+            &["result"],
+        );
+        let revision =
+            IntGauge::new("flipt_published_revision", "Revision of the snapshot published last.");
+        Self {
+            store,
+            location,
+            settings,
+            results: results.map(|metric| registry.add(metric)).ok(),
+            revision: revision.map(|metric| registry.add(metric)).ok(),
+        }
+    }
+
+    /// Publishes at once, after every change (waiting a moment for further ones), and as a heartbeat.
+    /// Failures are retried and never stop the server.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let mut revisions = self.store.revisions();
+        let mut target: Option<Box<dyn SnapshotStore>> = None;
+        let mut failing = false;
+        let mut retry = FIRST_RETRY;
+        loop {
+            revisions.mark_unchanged();
+            let published = self.publish(&mut target).await;
+            let pause = match &published {
+                Ok(()) => {
+                    if failing {
+                        tracing::info!(location = %self.location, "snapshots are published again");
+                    }
+                    retry = FIRST_RETRY;
+                    self.settings.heartbeat
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::error!(location = %self.location, error, "snapshot not published; trying again");
+                    }
+                    let pause = retry;
+                    retry = (retry * 2).min(self.settings.heartbeat.max(FIRST_RETRY));
+                    pause
+                }
+            };
+            failing = published.is_err();
+            let next = Instant::now() + pause;
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = tokio::time::sleep_until(next) => {}
+                changed = revisions.changed(), if !failing => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    tokio::select! {
+                        () = &mut shutdown => return,
+                        () = tokio::time::sleep(self.settings.debounce) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn publish(&self, target: &mut Option<Box<dyn SnapshotStore>>) -> Result<(), String> {
+        let result = self.try_publish(target).await;
+        if let Some(results) = &self.results {
+            results.with_label_values(&[if result.is_ok() { "ok" } else { "failed" }]).inc();
+        }
+        result
+    }
+
+    async fn try_publish(&self, target: &mut Option<Box<dyn SnapshotStore>>) -> Result<(), String> {
+        let opened = match target {
+            Some(opened) => opened,
+            None => {
+                let opened = flipt_snapshots::open(&self.location).await.map_err(|error| error.to_string())?;
+                target.insert(opened)
+            }
+        };
+        let (state, version) = self.store.read_state().await.map_err(|error| error.to_string())?;
+        let options = PublishOptions {
+            writer: WRITER.to_owned(),
+            features: if self.settings.features { feature_files(&state) } else { Vec::new() },
+            ..Default::default()
+        };
+        let revision = version.revision;
+        let version = Version { epoch: version.epoch, revision };
+        let published =
+            flipt_snapshots::publish(&**opened, DEFAULT_ENVIRONMENT, state, version, options)
+                .await
+                .map_err(|error| error.to_string())?;
+        for warning in &published.warnings {
+            tracing::warn!(warning, "publication is not complete");
+        }
+        if published.changed {
+            tracing::info!(
+                snapshot.revision = published.pointer.revision,
+                snapshot.digest = %published.pointer.digest,
+                snapshot.size_bytes = published.pointer.size,
+                snapshot.flags = published.pointer.counts.flags,
+                "snapshot published"
+            );
+        }
+        if let Some(gauge) = &self.revision {
+            gauge.set(i64::try_from(revision).unwrap_or(i64::MAX));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_feature_file_per_namespace_that_reads_back() {
+        let state = Snapshot {
+            namespaces: ["b", "a"]
+                .into_iter()
+                .map(|key| flipt_model::Namespace { key: key.into(), name: key.into(), ..Default::default() })
+                .collect(),
+        };
+        let files = feature_files(&state);
+        let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["features/a/features.yaml", "features/b/features.yaml"]);
+        let loaded = document::load_features(&files).unwrap();
+        assert!(loaded.namespace("a").is_some() && loaded.namespace("b").is_some());
+    }
+}

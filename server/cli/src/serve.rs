@@ -1,0 +1,159 @@
+//! The server process: what is started in which order, and how it ends (cli spec, section 2).
+
+use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use flipt_api::{Api, ServerHttp};
+use flipt_proto::{
+    evaluation::{data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer},
+    flipt::flipt_server::FliptServer,
+    ofrep::ofrep_service_server::OfrepServiceServer,
+};
+use flipt_serving::{EvaluationGrpc, EvaluationMetrics, Gate, Labels, OfrepGrpc, Open, serve_http};
+use flipt_store::{Store, migrations::Policy};
+use flipt_telemetry::Registry;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::{config::Sources, database, failure::Failure, publisher::Publisher};
+
+/// How long open requests may go on after a signal.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Longest time a gRPC call may take.
+const GRPC_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs the server until SIGINT or SIGTERM.
+pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCode, Failure> {
+    let config = sources.load_and_log(true)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "flipt starting");
+    if let Err(error) = create_state_directory(&config.meta.state_directory) {
+        tracing::warn!(path = %config.meta.state_directory.display(), error = %error, "state directory not created");
+    }
+    let grpc_listener = bind(&config.server.host, config.server.grpc_port, "grpc").await?;
+    let http_listener = bind(&config.server.host, config.server.http_port, "http").await?;
+
+    let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
+    let store = database::open_store(&config, policy).await?;
+    let shared: Arc<dyn Store> = Arc::new(store.clone());
+
+    let registry = Registry::default();
+    let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
+    let api = Api::new(Arc::clone(&shared), config.storage.read_only, metrics);
+    let gate: Arc<dyn Gate> = Arc::new(Open);
+
+    let (stop, stopped) = watch::channel(false);
+    let until_stop = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // An error means the sender is gone, which is the end too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    };
+
+    let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
+    let reflection = |v1: bool| {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(flipt_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        (builder, v1)
+    };
+    let reflection_v1 = reflection(true).0.build_v1().map_err(Failure::new)?;
+    let reflection_v1alpha = reflection(false).0.build_v1alpha().map_err(Failure::new)?;
+    let grpc = Server::builder()
+        .timeout(GRPC_TIMEOUT)
+        .tcp_nodelay(true)
+        .add_service(health_service)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
+        .add_service(FliptServer::new(api.clone()))
+        .add_service(DataServiceServer::new(api.clone()))
+        .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(api.evaluator().clone(), Arc::clone(&gate))))
+        .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), Arc::clone(&gate))));
+    let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
+    let ending = until_stop();
+    tasks.spawn(async move {
+        grpc.serve_with_incoming_shutdown(TcpListenerStream::new(grpc_listener), ending)
+            .await
+            .map_err(|error| Failure::new(format!("grpc server: {error}")))
+    });
+    let http = Arc::new(ServerHttp::new(api, gate, registry.clone()));
+    let ending = until_stop();
+    tasks.spawn(async move {
+        serve_http(http_listener, http, ending, DRAIN).await;
+        Ok(())
+    });
+    if let Some(location) = config.snapshots.publish.clone() {
+        let publisher = Publisher::new(shared, location, config.snapshots.clone(), &registry);
+        let ending = until_stop();
+        tasks.spawn(async move {
+            publisher.run(ending).await;
+            Ok(())
+        });
+    }
+    tracing::info!(grpc.address = %addresses.0, http.address = %addresses.1, "api available");
+
+    let mut outcome = tokio::select! {
+        signal = signalled() => signal,
+        // A task ends by itself only if it failed.
+        Some(ended) = tasks.join_next() => joined(ended),
+    };
+    tracing::info!("shutting down...");
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    stop.send_replace(true);
+    let drained = tokio::time::timeout(DRAIN * 2, async {
+        while let Some(ended) = tasks.join_next().await {
+            let result = joined(ended);
+            if outcome.is_ok() {
+                outcome = result;
+            }
+        }
+    })
+    .await;
+    if drained.is_err() {
+        tracing::warn!("calls still open at shutdown were cut off");
+    }
+    store.close().await;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn joined(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {
+    ended.unwrap_or_else(|error| Err(Failure::new(format!("a part of the server broke down: {error}"))))
+}
+
+async fn bind(host: &str, port: u16, name: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind((host, port)).await.map_err(|error| {
+        Failure::new(format!(
+            "creating {name} listener: {host}:{port}: {error}; set server.{name}_port or FLIPT_SERVER_{}_PORT",
+            name.to_uppercase()
+        ))
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|error| Failure::new(format!("listener without address: {error}")))
+}
+
+fn signalled() -> impl Future<Output = Result<(), Failure>> {
+    let interrupt = signal(SignalKind::interrupt());
+    let terminate = signal(SignalKind::terminate());
+    async move {
+        let failed = |error| Failure::new(format!("listening for signals: {error}"));
+        let (mut interrupt, mut terminate) = (interrupt.map_err(failed)?, terminate.map_err(failed)?);
+        tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+}
+
+fn create_state_directory(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -1,0 +1,106 @@
+//! `flipt validate`: checks feature files as a server would read them.
+
+use std::{
+    path::{Component, Path, PathBuf},
+    process::ExitCode,
+};
+
+use flipt_model::document::{
+    DEFAULT_INCLUDE, INDEX_FILE, Index, Issue, feature_encoding, load_features, validate_features,
+};
+
+use crate::{arguments::ValidateOptions, failure::Failure};
+
+/// Checks the files named, or those the index selects. Stops at the first file with issues.
+pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
+    if options.work_dir.is_empty() {
+        return Err(Failure::new("non-empty working directory expected"));
+    }
+    let root = Path::new(&options.work_dir);
+    let names = if options.paths.is_empty() { discover(root)? } else { options.paths.clone() };
+    let mut files = Vec::with_capacity(names.len());
+    for name in names {
+        let text = read(root, &name)?;
+        let encoding = feature_encoding(&name).map_err(Failure::new)?;
+        let base = Path::new(&name).file_name().map_or(name.clone(), |base| base.to_string_lossy().into_owned());
+        let issues = validate_features(&text, encoding, &base)
+            .map_err(|error| Failure::new(format!("{name}: {error}")))?;
+        if !issues.is_empty() {
+            print!("{}", if options.format == "json" { json_report(&issues) } else { text_report(&issues) });
+            return Ok(ExitCode::from(options.issue_exit_code));
+        }
+        files.push((name, text));
+    }
+    load_features(&files).map_err(Failure::new)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(root: &Path, name: &str) -> Result<Vec<u8>, Failure> {
+    let path = Path::new(name);
+    if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(Failure::new(format!("open {name}: paths are relative to the working directory, without ..")));
+    }
+    let full = root.join(path);
+    std::fs::read(&full).map_err(|error| Failure::new(format!("open {}: {error}", full.display())))
+}
+
+/// The files below the root that the index file, or the default, selects; in lexical order.
+fn discover(root: &Path) -> Result<Vec<String>, Failure> {
+    let index = match std::fs::read(root.join(INDEX_FILE)) {
+        Ok(text) => Index::read(&text).map_err(Failure::new)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Index::default(),
+        Err(error) => return Err(Failure::new(format!("open {}: {error}", root.join(INDEX_FILE).display()))),
+    };
+    debug_assert!(!DEFAULT_INCLUDE.is_empty());
+    let mut names = Vec::new();
+    walk(root, &PathBuf::new(), &index, &mut names)?;
+    Ok(names)
+}
+
+fn walk(root: &Path, below: &Path, index: &Index, names: &mut Vec<String>) -> Result<(), Failure> {
+    let folder = root.join(below);
+    let failed = |error: std::io::Error| Failure::new(format!("open {}: {error}", folder.display()));
+    let mut entries =
+        std::fs::read_dir(&folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let name = below.join(entry.file_name());
+        // Links to folders are not followed; a ConfigMap's own `..data` folders would show every file twice.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            if !entry.file_name().to_string_lossy().starts_with("..") {
+                walk(root, &name, index, names)?;
+            }
+            continue;
+        }
+        let name = name.to_string_lossy().into_owned();
+        if index.selects(&name) {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+fn text_report(issues: &[Issue]) -> String {
+    let mut report = "Validation failed!\n".to_owned();
+    for issue in issues {
+        report.push_str(&format!(
+            "\n- Message  : {}\n  File     : {}\n  Line     : {}\n\n",
+            issue.message, issue.file, issue.line
+        ));
+    }
+    report
+}
+
+fn json_report(issues: &[Issue]) -> String {
+    let list: Vec<serde_json::Value> = issues
+        .iter()
+        .map(|issue| {
+            serde_json::json!({
+                "message": issue.message,
+                "location": { "file": issue.file, "line": issue.line },
+            })
+        })
+        .collect();
+    let text = flipt_model::validation::canonical_json(&serde_json::Value::Array(list));
+    format!("{text}\n")
+}
