@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flipt_snapshots::follow::{CacheDir, CacheError, CacheOutcome, LoadResult, PollOutcome, Upstream};
+use flipt_snapshots::format::encode;
 use flipt_snapshots::store::{FolderStore, Source};
 
 use crate::place::{ENVIRONMENT, Place, Reader, files, keys, options, sample, sorted, version};
@@ -164,6 +165,26 @@ async fn a_crash_between_object_and_pointer_leaves_the_old_pair() {
     }
     let mut reader = cut_off(cache.path());
     assert!(matches!(load(&mut reader).await, CacheOutcome::Loaded(pointer) if pointer.revision == 1));
+}
+
+#[tokio::test]
+async fn a_write_that_fails_halfway_leaves_the_old_pair() {
+    let next = encode(sample(2)).unwrap().digest.hex();
+    // Where the temporary file of one of the two would go there is a directory.
+    for obstacle in [".current.json.tmp".to_owned(), format!(".{next}.json.gz.tmp")] {
+        let (place, cache) = (Place::folder(), tempfile::tempdir().unwrap());
+        let mut reader = place.reader(|options| options.cache = Some(CacheDir::new(cache.path())));
+        place.publish(1).await;
+        reader.loads().await;
+        fs::create_dir(cache.path().join(ENVIRONMENT).join(&obstacle)).unwrap();
+        place.publish(2).await;
+        reader.loads().await;
+        assert_eq!(reader.follower.status().cache_write_failures(), 1);
+
+        let mut restarted = cut_off(cache.path());
+        let outcome = load(&mut restarted).await;
+        assert!(matches!(&outcome, CacheOutcome::Loaded(pointer) if pointer.revision == 1), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

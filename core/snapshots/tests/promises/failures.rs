@@ -215,6 +215,69 @@ async fn expired_credentials_are_looked_for_once_more() {
     assert_eq!(requests.load(Ordering::SeqCst), 2 * baseline.load(Ordering::SeqCst));
 }
 
+/// The head of the one request that `request` makes to a store configured by `change`.
+async fn head_of<F: Future<Output = ()>>(
+    change: impl FnOnce(&mut S3Config),
+    request: impl FnOnce(Arc<dyn Store>) -> F,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = s3_config(listener.local_addr().unwrap());
+    change(&mut config);
+    let head = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            socket.read_exact(&mut byte).await.unwrap();
+            head.push(byte[0]);
+        }
+        let answer = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(head).unwrap().to_lowercase()
+    };
+    let store = store(config).await;
+    let ((), head) = tokio::join!(request(store), head);
+    head
+}
+
+#[tokio::test]
+async fn region_and_path_style_reach_the_wire() {
+    let read = |store: Arc<dyn Store>| async move {
+        drop(store.get("a", None, 9).await.unwrap());
+    };
+    for (region, scope) in [(Some("eu-west-3"), "/eu-west-3/s3/aws4_request"), (None, "/s3/aws4_request")] {
+        let head = head_of(|config| config.region = region.map(str::to_owned), read).await;
+        // The bucket is in the path although nobody said so: there is an endpoint.
+        assert!(head.starts_with("get /flags/some/prefix/a"), "{head}");
+        assert!(head.contains(scope), "{head}");
+    }
+    let bare = head_of(|config| config.prefix.clear(), read).await;
+    assert!(bare.starts_with("get /flags/a"), "{bare}");
+}
+
+#[tokio::test]
+async fn writes_carry_their_condition_and_nothing_that_compatible_stores_refuse() {
+    let put = |precondition| {
+        move |store: Arc<dyn Store>| async move {
+            drop(store.put("a", b"content".to_vec(), precondition, HEADERS).await.unwrap());
+        }
+    };
+    let etag = flipt_snapshots::store::Etag("\"abc\"".to_owned());
+    for (precondition, present, absent) in [
+        (Precondition::None, "content-type: text/plain", "if-"),
+        (Precondition::IfAbsent, "\r\nif-none-match: *\r\n", "if-match"),
+        (Precondition::IfMatch(etag), "\r\nif-match: \"abc\"\r\n", "if-none-match"),
+    ] {
+        let head = head_of(|_| {}, put(precondition)).await;
+        assert!(head.starts_with("put /flags/some/prefix/a"), "{head}");
+        assert!(head.contains(present) && !head.contains(&format!("\r\n{absent}")), "{head}");
+        assert!(head.contains("cache-control: no-cache") && head.contains("content-length: 7"), "{head}");
+        for refused in ["x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer", "aws-chunked"] {
+            assert!(!head.contains(refused), "{refused}: {head}");
+        }
+        assert!(!head.contains(SECRET_KEY), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_of_unknown_length_is_cut_off_at_the_limit() {
     let (store, _) = canned(concat!(

@@ -107,6 +107,22 @@ on_both_stores! {
         assert_eq!(place.pointer().await.revision, 3);
     }
 
+    async fn a_write_whose_answer_was_lost_is_finished(place: &Place) {
+        // The client's retry then meets what the first attempt wrote.
+        place.publish(1).await;
+        let write_first = |place: &Place| -> BoxFuture<'static, ()> {
+            let store = Arc::clone(&place.store);
+            Box::pin(async move {
+                drop(publish(&*store, ENVIRONMENT, sample(2), version(2), options()).await.unwrap());
+                store.delete(&keys().history(2)).await.unwrap();
+            })
+        };
+        let late = Meddler::new(place, move |place| write_first(place), 1);
+        let published = publish(&late, ENVIRONMENT, sample(2), version(2), options()).await.unwrap();
+        assert!(!published.changed && published.superseded);
+        assert_eq!(place.keys("v1/default/history/").await, [keys().history(1), keys().history(2)]);
+    }
+
     async fn a_pointer_that_never_rests_is_given_up(place: &Place) {
         place.publish(1).await;
         let touch = |place: &Place| -> BoxFuture<'static, ()> {
