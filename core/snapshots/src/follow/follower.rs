@@ -59,6 +59,13 @@ pub struct Limits {
     pub memory_left: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
 }
 
+impl Limits {
+    /// Limits for the compressed and the uncompressed object, whatever was configured.
+    fn effective(&self) -> (u64, u64) {
+        (self.object_bytes.min(MAX_OBJECT_BYTES), self.raw_bytes.min(MAX_RAW_BYTES))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { object_bytes: MAX_OBJECT_BYTES, raw_bytes: MAX_RAW_BYTES, memory_left: None }
@@ -170,10 +177,11 @@ impl Follower {
         mut accept: impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
     ) -> CacheOutcome {
         let Some(cache) = self.options.cache.clone() else { return CacheOutcome::Empty };
-        let (keys, limits) = (self.keys.clone(), self.options.limits.clone());
+        let keys = self.keys.clone();
+        let (max_object, max_raw) = self.options.limits.effective();
         let reader = cache.clone();
         let read = blocking(move || {
-            let read = reader.read(&keys, limits.object_bytes, limits.raw_bytes);
+            let read = reader.read(&keys, max_object, max_raw);
             if matches!(read, Err(CacheError::Unusable { .. }))
                 && let Err(error) = reader.delete(&keys)
             {
@@ -408,8 +416,7 @@ impl Follower {
     async fn fetch(&self, object: &ObjectRef) -> Result<(Vec<u8>, Snapshot), FollowError> {
         let key = self.keys.absolute(&object.path);
         let limits = &self.options.limits;
-        let max_object = limits.object_bytes.min(MAX_OBJECT_BYTES);
-        let max_raw = limits.raw_bytes.min(MAX_RAW_BYTES);
+        let (max_object, max_raw) = limits.effective();
         // The pointer says how large it will be, so nothing needs to be fetched to refuse it.
         for (what, size, limit) in [
             ("the compressed object", object.size, max_object),

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{PublishError, read_pointer};
 use crate::format::Keys;
-use crate::store::{Store, StoreErrorKind};
+use crate::store::{Listed, Store, StoreErrorKind};
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,10 +49,16 @@ pub async fn collect_garbage(
     // By time, because a new epoch may count from lower revisions than the old one; by key within a second.
     history.sort_by(|a, b| (b.modified, &b.key).cmp(&(a.modified, &a.key)));
 
+    // Usually nothing is old enough, and then the entries need not be read.
+    let is_old = |listed: &Listed| listed.modified <= cutoff;
+    if !objects.iter().any(is_old) && !history.iter().skip(keep_revisions).any(is_old) {
+        return Ok(Collected::default());
+    }
+
     let mut roots = HashSet::new();
     let mut old_entries = Vec::new();
     for (position, entry) in history.iter().enumerate() {
-        if position < keep_revisions || entry.modified > cutoff {
+        if position < keep_revisions || !is_old(entry) {
             roots.extend(referenced(store, keys, &entry.key).await?);
         } else {
             old_entries.push(&entry.key);
@@ -71,7 +77,7 @@ pub async fn collect_garbage(
         collected.history += 1;
     }
     for object in objects {
-        if object.modified > cutoff || roots.contains(&object.key) {
+        if !is_old(&object) || roots.contains(&object.key) {
             continue;
         }
         // Somebody may just have gone back to this very content.

@@ -104,7 +104,7 @@ pub struct Published {
     pub features_written: usize,
     /// What was collected; `None` if nothing changed.
     pub collected: Option<Collected>,
-    /// What went wrong after the snapshot had been published, for people.
+    /// What went wrong after the snapshot had been published, for people; logged already.
     pub warnings: Vec<String>,
 }
 
@@ -261,7 +261,8 @@ pub async fn publish(
         options,
     };
     let mut published = publication.swap().await?;
-    if !published.superseded {
+    // The winner may be ourselves: if the answer to our write was lost, the client's own retry finds it made.
+    if publication.is_ours(&published.pointer) {
         publication.follow_up(&mut published).await;
     }
     Ok(published)
@@ -355,10 +356,7 @@ impl Publication<'_> {
     /// The pointer to write, and whether it names something new.
     fn next(&self, current: Option<Pointer>, size: u64) -> (Pointer, bool) {
         if let Some(current) = current
-            && current.schema_version == SCHEMA_VERSION
-            && current.epoch == self.version.epoch
-            && current.revision == self.version.revision
-            && current.digest == self.object.digest
+            && self.is_ours(&current)
         {
             // A signature would be over the old `verifiedAt`, and nothing here can make a new one.
             return (Pointer { verified_at: self.now, size, sig: None, ..current }, false);
@@ -382,6 +380,14 @@ impl Publication<'_> {
             sig: None,
         };
         (pointer, true)
+    }
+
+    /// Whether a pointer names the very state that we publish.
+    fn is_ours(&self, pointer: &Pointer) -> bool {
+        pointer.schema_version == SCHEMA_VERSION
+            && pointer.epoch == self.version.epoch
+            && pointer.revision == self.version.revision
+            && pointer.digest == self.object.digest
     }
 
     fn published(&self, pointer: Pointer, changed: bool, superseded: bool) -> Published {

@@ -11,6 +11,8 @@ use super::{Credentials, S3Config};
 /// - `s3://bucket/prefix?region=eu-west-1&endpoint=https://minio:9000&pathStyle=true`; the prefix and all
 ///   parameters are optional.
 /// - `file:///absolute/path` or `file://relative/path`.
+///
+/// `%` and two hexadecimal digits stand for a byte, as in any URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A bucket, or a prefix in one.
@@ -106,7 +108,7 @@ fn valid_endpoint(endpoint: String) -> Result<String, InvalidLocation> {
     if rest.contains('@') {
         return Err(InvalidLocation::new("`endpoint` must not hold credentials"));
     }
-    if rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace) {
+    if rest.is_empty() || rest.starts_with('/') || rest.contains(['?', '#', '&', ' ', '%']) {
         return Err(InvalidLocation::new("`endpoint` needs a host, like https://minio:9000"));
     }
     Ok(endpoint)
@@ -128,15 +130,20 @@ fn percent_decode(text: &str) -> Result<String, InvalidLocation> {
     String::from_utf8(bytes).map_err(|_| invalid())
 }
 
+/// Encodes what would otherwise be read as something else.
+fn percent_encode(text: &str) -> String {
+    text.replace('%', "%25").replace('?', "%3F")
+}
+
 /// The location again. Credentials are no part of it.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(path) => write!(f, "file://{}", path.display()),
+            Self::Folder(path) => write!(f, "file://{}", percent_encode(&path.display().to_string())),
             Self::S3(config) => {
                 write!(f, "s3://{}", config.bucket)?;
                 if !config.prefix.is_empty() {
-                    write!(f, "/{}", config.prefix)?;
+                    write!(f, "/{}", percent_encode(&config.prefix))?;
                 }
                 let mut separator = '?';
                 let mut parameter = |f: &mut fmt::Formatter<'_>, name: &str, value: &str| {
@@ -205,6 +212,19 @@ mod tests {
     fn folders_may_be_absolute_or_relative() {
         assert_eq!("file:///a/b".parse::<Location>().unwrap(), Location::Folder("/a/b".into()));
         assert_eq!("file://a/b".parse::<Location>().unwrap(), Location::Folder("a/b".into()));
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same() {
+        for text in [
+            "file:///a%25b%3Fc",
+            "s3://flags/a%253Fb?region=x",
+            "s3://flags?endpoint=http://h:1&pathStyle=false",
+        ] {
+            let location: Location = text.parse().unwrap();
+            assert_eq!(location.to_string().parse::<Location>().unwrap(), location, "{location}");
+            assert_eq!(location.to_string(), text);
+        }
     }
 
     #[test]
