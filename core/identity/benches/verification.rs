@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use flipt_identity::{Verifier, VerifierConfig};
-use support::{P256, RSA, bearer, claims, claims_with, key_set, now, same_pod};
+use support::{OTHER_RSA, P256, RSA, bearer, claims, claims_with, key_set, now, same_pod};
 
 fn main() {
     let keys = || key_set(&[RSA.jwk("rsa"), P256.jwk("p256")]);
@@ -18,7 +18,7 @@ fn main() {
     let rs256 = bearer(&RSA.token("RS256", "rsa", &claims()));
     let es256 = bearer(&P256.token("ES256", "p256", &claims()));
     let expired = bearer(&RSA.token("RS256", "rsa", &claims_with(&serde_json::json!({ "exp": 1 }))));
-    let forged = bearer(&P256.token("RS256", "rsa", &claims()));
+    let forged = bearer(&OTHER_RSA.token("RS256", "rsa", &claims()));
 
     println!("token of {} bytes", rs256.len());
     for (name, verifier, header, turns) in [
