@@ -2,7 +2,7 @@
 //!
 //! | Purpose | Reading | Writing |
 //! |---|---|---|
-//! | export and import | [`read_import`] | [`write`] |
+//! | export and import | [`read_import`] | [`write()`] |
 //! | feature files of a declarative source | [`Index`], [`validate_features`], [`load_features`] | – |
 //!
 //! Everything works on text in memory.

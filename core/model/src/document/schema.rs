@@ -63,6 +63,7 @@ pub(crate) fn check(node: &Node, encoding: Encoding, file: &str) -> Result<Vec<I
     if !node.is_null() {
         schema.document(At { node, path: Path::Top, encoding })?;
     }
+    schema.issues.sort_by_key(|issue| (issue.line, issue.column));
     Ok(schema.issues)
 }
 

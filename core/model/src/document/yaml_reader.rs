@@ -18,7 +18,8 @@ const MAX_GROWTH: u64 = 10;
 
 /// The documents of a YAML stream, read one by one; after an error there are no more.
 pub(crate) struct YamlDocuments<'a> {
-    text: &'a str,
+    /// The first character YAML does not allow at all.
+    forbidden: Option<(Place, char)>,
     parser: Parser<'a, StrInput<'a>>,
     /// Characters of the text, if it has line separators that need a second look.
     characters: Option<Vec<char>>,
@@ -28,7 +29,7 @@ pub(crate) struct YamlDocuments<'a> {
 impl<'a> YamlDocuments<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self {
-            text,
+            forbidden: forbidden_character(text),
             parser: Parser::new_from_str(text),
             characters: text.contains(['\u{2028}', '\u{2029}']).then(|| text.chars().collect()),
             done: false,
@@ -36,7 +37,7 @@ impl<'a> YamlDocuments<'a> {
     }
 
     fn read(&mut self) -> Result<Option<Rc<Node>>, DocumentError> {
-        if let Some((place, character)) = forbidden_character(self.text) {
+        if let Some((place, character)) = self.forbidden {
             return Err(DocumentError::syntax(
                 Encoding::Yaml,
                 place,
@@ -247,7 +248,7 @@ fn scalar(
 
 fn base64(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r' | b' ')).collect();
-    if digits.len() % 4 != 0 {
+    if !digits.len().is_multiple_of(4) {
         return None;
     }
     let padding = digits.iter().rev().take_while(|byte| **byte == b'=').count();
