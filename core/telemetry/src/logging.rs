@@ -9,7 +9,9 @@ use std::{
 };
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::format::Records;
 
@@ -19,7 +21,8 @@ pub struct Level(LevelFilter);
 
 impl Level {
     /// Names that [`Level::from_str`] accepts, in lower or upper case.
-    pub const NAMES: &'static [&'static str] = &["debug", "info", "warn", "error", "dpanic", "panic", "fatal"];
+    pub const NAMES: &'static [&'static str] =
+        &["debug", "info", "warn", "error", "dpanic", "panic", "fatal"];
 }
 
 impl Default for Level {

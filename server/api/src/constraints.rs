@@ -6,7 +6,10 @@ use flipt_serving::Error;
 
 use crate::{Api, Fails as _};
 
-pub(crate) async fn create(api: &Api, request: &pb::CreateConstraintRequest) -> Result<pb::Constraint, Error> {
+pub(crate) async fn create(
+    api: &Api,
+    request: &pb::CreateConstraintRequest,
+) -> Result<pb::Constraint, Error> {
     validation::not_empty("segmentKey", &request.segment_key).or_refuse()?;
     let normalised = validation::constraint(
         ConstraintType::from_number(request.r#type),
@@ -24,7 +27,10 @@ pub(crate) async fn create(api: &Api, request: &pb::CreateConstraintRequest) -> 
     api.store.create_constraint(&request).await.or_refuse()
 }
 
-pub(crate) async fn update(api: &Api, request: &pb::UpdateConstraintRequest) -> Result<pb::Constraint, Error> {
+pub(crate) async fn update(
+    api: &Api,
+    request: &pb::UpdateConstraintRequest,
+) -> Result<pb::Constraint, Error> {
     validation::not_empty("id", &request.id).or_refuse()?;
     validation::not_empty("segmentKey", &request.segment_key).or_refuse()?;
     let normalised = validation::constraint(

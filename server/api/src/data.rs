@@ -120,7 +120,9 @@ fn restrict(snapshot: &mut EvaluationNamespaceSnapshot, client: Client) {
             })
             .flatten();
         for constraint in in_rules.chain(in_rollouts).flat_map(|segment| &mut segment.constraints) {
-            if constraint.r#type == EvaluationConstraintComparisonType::EntityIdConstraintComparisonType as i32 {
+            if constraint.r#type
+                == EvaluationConstraintComparisonType::EntityIdConstraintComparisonType as i32
+            {
                 constraint.r#type = 0;
             }
         }

@@ -6,7 +6,10 @@ use flipt_serving::Error;
 
 use crate::{Api, Fails as _};
 
-pub(crate) async fn create(api: &Api, request: &pb::CreateDistributionRequest) -> Result<pb::Distribution, Error> {
+pub(crate) async fn create(
+    api: &Api,
+    request: &pb::CreateDistributionRequest,
+) -> Result<pb::Distribution, Error> {
     validation::not_empty("flagKey", &request.flag_key).or_refuse()?;
     validation::not_empty("ruleId", &request.rule_id).or_refuse()?;
     validation::not_empty("variantId", &request.variant_id).or_refuse()?;
@@ -15,7 +18,10 @@ pub(crate) async fn create(api: &Api, request: &pb::CreateDistributionRequest) -
     api.store.create_distribution(request).await.or_refuse()
 }
 
-pub(crate) async fn update(api: &Api, request: &pb::UpdateDistributionRequest) -> Result<pb::Distribution, Error> {
+pub(crate) async fn update(
+    api: &Api,
+    request: &pb::UpdateDistributionRequest,
+) -> Result<pb::Distribution, Error> {
     validation::not_empty("id", &request.id).or_refuse()?;
     validation::not_empty("flagKey", &request.flag_key).or_refuse()?;
     validation::not_empty("ruleId", &request.rule_id).or_refuse()?;

@@ -141,9 +141,8 @@ fn query(text: &str) -> Result<Vec<(String, String)>, Error> {
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let decode = |text: &str| {
-                percent_decode(&text.replace('+', " ")).ok_or_else(|| {
-                    Error::new(Code::InvalidArgument, format!("invalid URL escape {text:?}"))
-                })
+                percent_decode(&text.replace('+', " "))
+                    .ok_or_else(|| Error::new(Code::InvalidArgument, format!("invalid URL escape {text:?}")))
             };
             Ok((decode(name)?, decode(value)?))
         })
@@ -165,11 +164,14 @@ mod tests {
 
     #[test]
     fn query_strings_are_decoded_and_refused_by_name() {
-        assert_eq!(query("a=1&b=x%20y+z&&c").unwrap(), [
-            ("a".to_owned(), "1".to_owned()),
-            ("b".to_owned(), "x y z".to_owned()),
-            ("c".to_owned(), String::new()),
-        ]);
+        assert_eq!(
+            query("a=1&b=x%20y+z&&c").unwrap(),
+            [
+                ("a".to_owned(), "1".to_owned()),
+                ("b".to_owned(), "x y z".to_owned()),
+                ("c".to_owned(), String::new()),
+            ]
+        );
         assert!(query("a=%zz").unwrap_err().message.contains("%zz"));
         assert!(query("a=1;b=2").is_err());
     }

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use flipt_serving::{Code, Error};
 use prost::{Message, Name};
 use prost_reflect::{
-    Cardinality, DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
-    SerializeOptions,
+    Cardinality, DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind,
+    MessageDescriptor, SerializeOptions,
 };
 use serde_json::{Map, Value};
 
@@ -65,10 +65,12 @@ pub(crate) fn from_query<M: Message + Name + Default>(parameters: &Parameters<'_
     let mut object = Map::new();
     for (name, text) in &parameters.query {
         let Some(field) = field(&descriptor, name) else { continue };
-        let value = query_value(&field, text)
-            .map_err(|reason| Error::new(Code::InvalidArgument, format!("parsing field {:?}: {reason}", field.name())))?;
+        let value = query_value(&field, text).map_err(|reason| {
+            Error::new(Code::InvalidArgument, format!("parsing field {:?}: {reason}", field.name()))
+        })?;
         let key = field.json_name().to_owned();
-        if object.contains_key(&key) && parameters.query.iter().filter(|(other, _)| other == name).count() > 1 {
+        if object.contains_key(&key) && parameters.query.iter().filter(|(other, _)| other == name).count() > 1
+        {
             let values: Vec<&str> = parameters
                 .query
                 .iter()
@@ -110,7 +112,8 @@ fn query_value(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
 /// # Errors
 /// [`Code::Internal`]; only a descriptor that does not fit its message can cause it.
 pub(crate) fn to_json<M: Message + Name>(message: &M) -> Result<Vec<u8>, Error> {
-    let internal = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("encoding answer: {error}"));
+    let internal =
+        |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("encoding answer: {error}"));
     let dynamic = DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice())
         .map_err(|error| internal(&error))?;
     let mut json = Vec::new();
@@ -126,8 +129,9 @@ fn decode<M: Message + Default>(
     descriptor: &MessageDescriptor,
 ) -> Result<M, Error> {
     let options = DeserializeOptions::new().deny_unknown_fields(false);
-    let dynamic = DynamicMessage::deserialize_with_options(descriptor.clone(), Value::Object(object), &options)
-        .map_err(|_| unfit())?;
+    let dynamic =
+        DynamicMessage::deserialize_with_options(descriptor.clone(), Value::Object(object), &options)
+            .map_err(|_| unfit())?;
     M::decode(dynamic.encode_to_vec().as_slice()).map_err(|_| unfit())
 }
 
@@ -190,7 +194,9 @@ fn normalised(value: Value, field: &FieldDescriptor) -> Value {
             Value::Object(entries) => Value::Object(
                 entries
                     .into_iter()
-                    .map(|(key, value)| (key, if value.is_null() { Value::String(String::new()) } else { value }))
+                    .map(|(key, value)| {
+                        (key, if value.is_null() { Value::String(String::new()) } else { value })
+                    })
                     .collect(),
             ),
             other => other,

@@ -180,7 +180,11 @@ fn describe(error: &clap::Error) -> String {
         }
         ErrorKind::MissingRequiredArgument if text(ContextKind::InvalidSubcommand).is_none() => {
             let rendered = error.to_string();
-            if rendered.contains("<FILE>") { "import filename required".to_owned() } else { first_line(&rendered) }
+            if rendered.contains("<FILE>") {
+                "import filename required".to_owned()
+            } else {
+                first_line(&rendered)
+            }
         }
         _ => first_line(&error.to_string()),
     }

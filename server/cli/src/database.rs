@@ -10,7 +10,8 @@ use crate::failure::Failure;
 
 /// Opens the database, creating it if it is a file that does not exist.
 pub(crate) async fn open(config: &Config) -> Result<Database, Failure> {
-    let options = DatabaseOptions { readers: config.database.max_idle_connections.max(2), ..Default::default() };
+    let options =
+        DatabaseOptions { readers: config.database.max_idle_connections.max(2), ..Default::default() };
     Database::open(&config.database.url, options)
         .await
         .map_err(|error| Failure::new(format!("opening db: {error}")))

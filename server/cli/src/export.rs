@@ -116,7 +116,8 @@ async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<
         ));
     }
     let location: Location = url.parse().map_err(Failure::new)?;
-    let target = flipt_snapshots::open(&location).await.map_err(|error| Failure::with_code(STORE_FAILED, error))?;
+    let target =
+        flipt_snapshots::open(&location).await.map_err(|error| Failure::with_code(STORE_FAILED, error))?;
     let store = database::open_existing_store(config).await?;
     let (state, version) = store.read_state().await.map_err(Failure::new)?;
     store.close().await;
@@ -130,16 +131,14 @@ async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<
         }),
         ..Default::default()
     };
-    let version =
-        flipt_snapshots::publish::Version { epoch: version.epoch, revision: version.revision };
-    let published =
-        flipt_snapshots::publish(&*target, &options.environment, state, version, publication)
-            .await
-            .map_err(|error| match error {
-                PublishError::Guarded { .. } => Failure::with_code(REFUSED_BY_GUARD, error),
-                PublishError::Store(_) => Failure::with_code(STORE_FAILED, error),
-                other => Failure::new(other),
-            })?;
+    let version = flipt_snapshots::publish::Version { epoch: version.epoch, revision: version.revision };
+    let published = flipt_snapshots::publish(&*target, &options.environment, state, version, publication)
+        .await
+        .map_err(|error| match error {
+            PublishError::Guarded { .. } => Failure::with_code(REFUSED_BY_GUARD, error),
+            PublishError::Store(_) => Failure::with_code(STORE_FAILED, error),
+            other => Failure::new(other),
+        })?;
     for warning in &published.warnings {
         tracing::warn!(warning, "publication is not complete");
     }

@@ -18,14 +18,14 @@ pub(crate) async fn run(sources: &Sources, options: ImportOptions) -> Result<Exi
         let place = error.place();
         let text = error.to_string();
         // Where the text does not name the place already.
-        if text.contains("line ") { Failure::new(text) } else {
+        if text.contains("line ") {
+            Failure::new(text)
+        } else {
             Failure::new(format!("{text} (line {}, column {})", place.line, place.column))
         }
     })?;
-    let namespaces = documents
-        .into_iter()
-        .map(|document| target(document, &options))
-        .collect::<Result<Vec<_>, _>>()?;
+    let namespaces =
+        documents.into_iter().map(|document| target(document, &options)).collect::<Result<Vec<_>, _>>()?;
     let mode = match (options.drop, options.skip_existing) {
         (true, _) => ImportMode::Replace,
         (false, true) => ImportMode::SkipExisting,
@@ -77,7 +77,6 @@ fn target(document: ImportDocument, options: &ImportOptions) -> Result<ImportedN
         Some(reference) => (reference.name, reference.description),
         None => (key.clone(), String::new()),
     };
-    let content =
-        Namespace { key, name, description, flags: document.flags, segments: document.segments };
+    let content = Namespace { key, name, description, flags: document.flags, segments: document.segments };
     Ok(ImportedNamespace { content, create })
 }

@@ -13,7 +13,6 @@ pub(crate) fn start(log: &Log, is_server: bool) -> Result<(), Failure> {
         (None, true) => Output::Stdout,
         (None, false) => Output::Stderr,
     };
-    let options =
-        LogOptions { level: log.level, encoding: log.encoding, output, keys: log.keys.clone() };
+    let options = LogOptions { level: log.level, encoding: log.encoding, output, keys: log.keys.clone() };
     flipt_telemetry::init(options).map_err(Failure::new)
 }

@@ -15,7 +15,9 @@ pub(crate) async fn run(sources: &Sources, options: &MigrateOptions) -> Result<E
         .await
         .map_err(|error| Failure::new(format!("running migrator {error}")))?;
     match migrated.from {
-        Some(from) if from >= migrated.to => tracing::info!(version = migrated.to, "database schema is current"),
+        Some(from) if from >= migrated.to => {
+            tracing::info!(version = migrated.to, "database schema is current")
+        }
         from => tracing::info!(from, to = migrated.to, "database schema migrated"),
     }
     database.close().await;

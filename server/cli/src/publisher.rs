@@ -56,8 +56,7 @@ impl Publisher {
             Opts::new("flipt_publications_total", "Publications of snapshots, by result."),
             &["result"],
         );
-        let revision =
-            IntGauge::new("flipt_published_revision", "Revision of the snapshot published last.");
+        let revision = IntGauge::new("flipt_published_revision", "Revision of the snapshot published last.");
         Self {
             store,
             location,
@@ -125,7 +124,8 @@ impl Publisher {
         let opened = match target {
             Some(opened) => opened,
             None => {
-                let opened = flipt_snapshots::open(&self.location).await.map_err(|error| error.to_string())?;
+                let opened =
+                    flipt_snapshots::open(&self.location).await.map_err(|error| error.to_string())?;
                 target.insert(opened)
             }
         };
@@ -137,10 +137,9 @@ impl Publisher {
         };
         let revision = version.revision;
         let version = Version { epoch: version.epoch, revision };
-        let published =
-            flipt_snapshots::publish(&**opened, DEFAULT_ENVIRONMENT, state, version, options)
-                .await
-                .map_err(|error| error.to_string())?;
+        let published = flipt_snapshots::publish(&**opened, DEFAULT_ENVIRONMENT, state, version, options)
+            .await
+            .map_err(|error| error.to_string())?;
         for warning in &published.warnings {
             tracing::warn!(warning, "publication is not complete");
         }

@@ -4,7 +4,9 @@ use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::D
 
 use flipt_api::{Api, ServerHttp};
 use flipt_proto::{
-    evaluation::{data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer},
+    evaluation::{
+        data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
+    },
     flipt::flipt_server::FliptServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
@@ -74,7 +76,10 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
-        .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(api.evaluator().clone(), Arc::clone(&gate))))
+        .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
+            api.evaluator().clone(),
+            Arc::clone(&gate),
+        )))
         .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), Arc::clone(&gate))));
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let ending = until_stop();

@@ -22,7 +22,8 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
     for name in names {
         let text = read(root, &name)?;
         let encoding = feature_encoding(&name).map_err(Failure::new)?;
-        let base = Path::new(&name).file_name().map_or(name.clone(), |base| base.to_string_lossy().into_owned());
+        let base =
+            Path::new(&name).file_name().map_or(name.clone(), |base| base.to_string_lossy().into_owned());
         let issues = validate_features(&text, encoding, &base)
             .map_err(|error| Failure::new(format!("{name}: {error}")))?;
         if !issues.is_empty() {
@@ -38,7 +39,9 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
 fn read(root: &Path, name: &str) -> Result<Vec<u8>, Failure> {
     let path = Path::new(name);
     if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(Failure::new(format!("open {name}: paths are relative to the working directory, without ..")));
+        return Err(Failure::new(format!(
+            "open {name}: paths are relative to the working directory, without .."
+        )));
     }
     let full = root.join(path);
     std::fs::read(&full).map_err(|error| Failure::new(format!("open {}: {error}", full.display())))

@@ -44,9 +44,14 @@ pub(crate) fn format(duration: Duration) -> String {
     }
     let mut nanos = duration.as_nanos();
     let mut text = String::new();
-    for (unit, size) in
-        [("h", 3_600_000_000_000_u128), ("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)]
-    {
+    for (unit, size) in [
+        ("h", 3_600_000_000_000_u128),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+    ] {
         if nanos >= size {
             text.push_str(&format!("{}{unit}", nanos / size));
             nanos %= size;

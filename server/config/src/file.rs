@@ -44,8 +44,8 @@ pub(crate) fn read(path: &Path, environment: &BTreeMap<String, String>) -> Resul
         "toml" => toml_tree,
         other => return Err(FileError::Extension(other.to_owned())),
     };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| FileError::Open { path: path.to_owned(), source })?;
     let mut node = parse(&text).map_err(syntax)?;
     if let Some(node) = &mut node {
         substitute(node, environment);

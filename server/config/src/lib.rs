@@ -136,9 +136,11 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let loaded =
-            load_yaml("server:\n  http_port: 1111\n  grpc_port: 2222\n", &[("FLIPT_SERVER_HTTP_PORT", "3333")])
-                .unwrap();
+        let loaded = load_yaml(
+            "server:\n  http_port: 1111\n  grpc_port: 2222\n",
+            &[("FLIPT_SERVER_HTTP_PORT", "3333")],
+        )
+        .unwrap();
         assert_eq!((loaded.config.server.http_port, loaded.config.server.grpc_port), (3333, 2222));
     }
 
@@ -157,7 +159,8 @@ mod tests {
 
     #[test]
     fn a_whole_value_may_be_a_variable() {
-        let loaded = load_yaml("server:\n  http_port: ${PORT}\n  host: a${PORT}\n", &[("PORT", "77")]).unwrap();
+        let loaded =
+            load_yaml("server:\n  http_port: ${PORT}\n  host: a${PORT}\n", &[("PORT", "77")]).unwrap();
         assert_eq!(loaded.config.server.http_port, 77);
         assert_eq!(loaded.config.server.host, "a${PORT}");
     }
@@ -205,11 +208,9 @@ mod tests {
 
     #[test]
     fn an_unknown_variable_below_a_section_is_reported() {
-        let loaded = load(
-            None,
-            &environment(&[("FLIPT_SERVER_HTTP_PROT", "1"), ("FLIPT_TOKEN_FILE", "/somewhere")]),
-        )
-        .unwrap();
+        let loaded =
+            load(None, &environment(&[("FLIPT_SERVER_HTTP_PROT", "1"), ("FLIPT_TOKEN_FILE", "/somewhere")]))
+                .unwrap();
         assert_eq!(loaded.unknown.len(), 1, "{:?}", loaded.unknown);
         assert!(loaded.unknown[0].to_string().contains("FLIPT_SERVER_HTTP_PORT"), "{}", loaded.unknown[0]);
     }

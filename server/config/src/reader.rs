@@ -268,8 +268,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn duration(&mut self, key: &'static str, default: Duration, least: Duration) -> Duration {
-        let allowed =
-            format!("a duration such as 500ms, 15s or 1h30m, at least {}", duration::format(least));
+        let allowed = format!("a duration such as 500ms, 15s or 1h30m, at least {}", duration::format(least));
         let parse = |text: &str| duration::parse(text).filter(|duration| *duration >= least);
         let (value, origin) = self.read(key, default, parse, &allowed);
         self.record(key, duration::format(value), true, origin);
@@ -284,8 +283,7 @@ impl<'a> Reader<'a> {
     ) -> (T, Origin) {
         let allowed =
             format!("one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
-        let parse =
-            |text: &str| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
+        let parse = |text: &str| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
         let (value, origin) = self.read(key, default, parse, &allowed);
         let name = choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| *name);
         self.record(key, name.to_owned(), true, origin.clone());
@@ -307,7 +305,9 @@ impl<'a> Reader<'a> {
     }
 
     fn is_open(&self, key: &str) -> bool {
-        self.open.iter().any(|open| key == *open || key.strip_prefix(open).is_some_and(|k| k.starts_with('.')))
+        self.open
+            .iter()
+            .any(|open| key == *open || key.strip_prefix(open).is_some_and(|k| k.starts_with('.')))
     }
 
     fn check_tree(&mut self, node: &Node, prefix: &str, unknown: &mut Vec<UnknownKey>) {
@@ -438,6 +438,9 @@ fn quoted(text: &str) -> String {
     let plain = !text.is_empty()
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'))
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
-        && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n");
+        && !matches!(
+            text.to_ascii_lowercase().as_str(),
+            "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
+        );
     if plain { text.to_owned() } else { format!("{text:?}") }
 }

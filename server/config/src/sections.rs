@@ -25,7 +25,10 @@ impl Log {
         let level = reader.text("log.level", "INFO");
         let level = level.parse().unwrap_or_else(|()| {
             // As Flipt does: a wrong level must not keep a server from starting.
-            reader.note(format!("log.level: {level:?} is unknown, INFO is used; known: {}", Level::NAMES.join(", ")));
+            reader.note(format!(
+                "log.level: {level:?} is unknown, INFO is used; known: {}",
+                Level::NAMES.join(", ")
+            ));
             Level::default()
         });
         let file = reader.text("log.file", "");
@@ -40,7 +43,10 @@ impl Log {
             reader.fail(
                 "log.grpc_level",
                 origin,
-                format!("parsing grpc log level ({grpc_level:?}): expected one of {}", Level::NAMES.join(", ")),
+                format!(
+                    "parsing grpc log level ({grpc_level:?}): expected one of {}",
+                    Level::NAMES.join(", ")
+                ),
             );
         }
         let keys = Keys {

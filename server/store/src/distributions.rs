@@ -26,7 +26,8 @@ pub(crate) async fn of_rule(
     transaction: &mut Transaction<'_>,
     rule: &str,
 ) -> Result<Vec<pb::Distribution>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM distributions d WHERE d.rule_id = ? ORDER BY d.created_at, d.id");
+    let sql =
+        format!("SELECT {COLUMNS} FROM distributions d WHERE d.rule_id = ? ORDER BY d.created_at, d.id");
     let rows = transaction.fetch_all(&sql, params![rule]).await?;
     rows.iter().map(from_row).collect()
 }

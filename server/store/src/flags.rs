@@ -210,8 +210,7 @@ pub(crate) async fn update(
     }
     // Absent metadata stays as it is: importers set default variants by updates that do not carry it.
     if let Some(metadata) = &request.metadata {
-        let metadata =
-            if metadata.fields.is_empty() { Param::Null } else { write_metadata(metadata) };
+        let metadata = if metadata.fields.is_empty() { Param::Null } else { write_metadata(metadata) };
         writer
             .transaction
             .execute(

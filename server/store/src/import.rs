@@ -234,10 +234,7 @@ async fn write_rules(
                 .await?;
         for distribution in &rule.distributions {
             let variant = variants.get(&distribution.variant).ok_or_else(|| {
-                StoreError::Invalid(format!(
-                    "finding variant: {}; flag: {}",
-                    distribution.variant, flag.key
-                ))
+                StoreError::Invalid(format!("finding variant: {}; flag: {}", distribution.variant, flag.key))
             })?;
             crate::distributions::insert(writer, &id, variant, distribution.rollout).await?;
         }

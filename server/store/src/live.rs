@@ -35,8 +35,10 @@ impl Live {
                     content.map_or_else(|| compiled.without_flag(&key), |flag| compiled.with_flag(&flag))
                 }),
                 Change::Segment { namespace, key, content } => edit(&snapshot, &namespace, |compiled| {
-                    content
-                        .map_or_else(|| compiled.without_segment(&key), |segment| compiled.with_segment(&segment))
+                    content.map_or_else(
+                        || compiled.without_segment(&key),
+                        |segment| compiled.with_segment(&segment),
+                    )
                 }),
             };
         }

@@ -17,8 +17,7 @@ use crate::{
     sql::{Writer, new_id},
 };
 
-const COLUMNS: &str =
-    r#"id, namespace_key, flag_key, type, "rank", description, created_at, updated_at"#;
+const COLUMNS: &str = r#"id, namespace_key, flag_key, type, "rank", description, created_at, updated_at"#;
 
 /// What a rollout to be stored tests.
 pub(crate) enum NewRule {
@@ -345,10 +344,7 @@ pub(crate) async fn update(
     find(&mut writer.transaction, namespace, &request.id).await
 }
 
-pub(crate) async fn order(
-    writer: &mut Writer,
-    request: &pb::OrderRolloutsRequest,
-) -> Result<(), StoreError> {
+pub(crate) async fn order(writer: &mut Writer, request: &pb::OrderRolloutsRequest) -> Result<(), StoreError> {
     let namespace = namespace_or_default(&request.namespace_key);
     rules::rank_in_order(writer, "rollouts", namespace, &request.flag_key, &request.rollout_ids).await
 }

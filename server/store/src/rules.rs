@@ -14,8 +14,7 @@ use crate::{
     sql::{Writer, new_id},
 };
 
-const COLUMNS: &str =
-    r#"id, flag_key, "rank", segment_operator, namespace_key, created_at, updated_at"#;
+const COLUMNS: &str = r#"id, flag_key, "rank", segment_operator, namespace_key, created_at, updated_at"#;
 
 fn from_row(row: &Row) -> Result<pb::Rule, StoreError> {
     Ok(pb::Rule {
@@ -91,8 +90,9 @@ pub(crate) async fn list(
     #[allow(deprecated)]
     let page = Page::from_request(request.limit, request.offset, &request.page_token)?;
     let flag = params![namespace, &request.flag_key];
-    let total =
-        transaction.count("SELECT COUNT(*) FROM rules WHERE namespace_key = ? AND flag_key = ?", flag).await?;
+    let total = transaction
+        .count("SELECT COUNT(*) FROM rules WHERE namespace_key = ? AND flag_key = ?", flag)
+        .await?;
     let sql = format!(
         r#"SELECT {COLUMNS} FROM rules WHERE namespace_key = ? AND flag_key = ?
            ORDER BY "rank", created_at, id{}"#,
@@ -126,7 +126,8 @@ pub(crate) async fn of_namespace(
     namespace: &str,
 ) -> Result<Vec<pb::Rule>, StoreError> {
     let of = params![namespace];
-    let sql = format!(r#"SELECT {COLUMNS} FROM rules WHERE namespace_key = ? ORDER BY "rank", created_at, id"#);
+    let sql =
+        format!(r#"SELECT {COLUMNS} FROM rules WHERE namespace_key = ? ORDER BY "rank", created_at, id"#);
     let mut rules =
         transaction.fetch_all(&sql, of).await?.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
     let mut keys: HashMap<String, Vec<String>> = HashMap::new();
@@ -232,13 +233,7 @@ pub(crate) async fn update(
         .execute(
             "UPDATE rules SET segment_operator = ?, updated_at = ?
              WHERE id = ? AND namespace_key = ? AND flag_key = ?",
-            &[
-                operator.into(),
-                now,
-                (&request.id).into(),
-                namespace.into(),
-                (&request.flag_key).into(),
-            ],
+            &[operator.into(), now, (&request.id).into(), namespace.into(), (&request.flag_key).into()],
         )
         .await?;
     // Flipt replaces the segments even if the flag key is wrong, and leaves the operator (api spec, item

@@ -34,8 +34,11 @@ pub(crate) async fn read(
         &pb::ListSegmentRequest { namespace_key: namespace.to_owned(), ..Default::default() },
     )
     .await?;
-    let segments: HashMap<String, EvaluationSegment> =
-        listed.segments.into_iter().map(|segment| (segment.key.clone(), evaluation_segment(segment))).collect();
+    let segments: HashMap<String, EvaluationSegment> = listed
+        .segments
+        .into_iter()
+        .map(|segment| (segment.key.clone(), evaluation_segment(segment)))
+        .collect();
     let find = |keys: &[String]| keys.iter().filter_map(|key| segments.get(key).cloned()).collect::<Vec<_>>();
 
     let mut rules_of: HashMap<String, Vec<pb::Rule>> = HashMap::new();
@@ -93,10 +96,8 @@ pub(crate) async fn read(
                         rule: rollout.rule.map(|rule| evaluation_rollout_rule(rule, find)),
                     })
                     .collect(),
-                default_variant: flag.default_variant.filter(|_| is_variant).map(|variant| EvaluationVariant {
-                    id: variant.id,
-                    key: variant.key,
-                    attachment: variant.attachment,
+                default_variant: flag.default_variant.filter(|_| is_variant).map(|variant| {
+                    EvaluationVariant { id: variant.id, key: variant.key, attachment: variant.attachment }
                 }),
                 key: flag.key,
                 name: flag.name,
@@ -152,13 +153,11 @@ fn evaluation_rollout_rule(
     find: impl Fn(&[String]) -> Vec<EvaluationSegment>,
 ) -> evaluation_rollout::Rule {
     match rule {
-        rollout::Rule::Segment(segment) => {
-            evaluation_rollout::Rule::Segment(EvaluationRolloutSegment {
-                value: segment.value,
-                segment_operator: segment.segment_operator,
-                segments: find(&segment.segment_keys),
-            })
-        }
+        rollout::Rule::Segment(segment) => evaluation_rollout::Rule::Segment(EvaluationRolloutSegment {
+            value: segment.value,
+            segment_operator: segment.segment_operator,
+            segments: find(&segment.segment_keys),
+        }),
         rollout::Rule::Threshold(threshold) => {
             evaluation_rollout::Rule::Threshold(EvaluationRolloutThreshold {
                 percentage: threshold.percentage,

@@ -82,7 +82,10 @@ pub(crate) async fn version(transaction: &mut Transaction<'_>) -> Result<Version
 /// Moves the environment to its next revision.
 pub(crate) async fn advance(transaction: &mut Transaction<'_>) -> Result<Version, StoreError> {
     transaction
-        .execute("UPDATE environments SET revision = revision + 1 WHERE key = ?", params![DEFAULT_ENVIRONMENT])
+        .execute(
+            "UPDATE environments SET revision = revision + 1 WHERE key = ?",
+            params![DEFAULT_ENVIRONMENT],
+        )
         .await?;
     version(transaction).await
 }
@@ -134,7 +137,9 @@ pub(crate) async fn load(
     let (filter, values) = scope.namespaces();
     let mut snapshot = Snapshot::default();
     let mut positions = HashMap::new();
-    let sql = format!("SELECT n.key, n.name, n.description FROM namespaces n WHERE {filter} ORDER BY n.created_at, n.key");
+    let sql = format!(
+        "SELECT n.key, n.name, n.description FROM namespaces n WHERE {filter} ORDER BY n.created_at, n.key"
+    );
     for row in transaction.fetch_all(&sql, &values).await? {
         let namespace = Namespace {
             key: row.text(0)?,
@@ -251,10 +256,7 @@ async fn load_flags(
     Ok(flags)
 }
 
-fn metadata(
-    text: &str,
-    owner: &(String, String),
-) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
+fn metadata(text: &str, owner: &(String, String)) -> Result<BTreeMap<String, serde_json::Value>, StoreError> {
     if text.is_empty() || text == "null" {
         return Ok(BTreeMap::new());
     }
@@ -293,7 +295,12 @@ async fn load_rules(
     for row in transaction.fetch_all(&sql, values).await? {
         let id = row.text(2)?;
         let Some(segments) = segments.remove(&id) else {
-            tracing::warn!(namespace = row.text(0)?, flag = row.text(1)?, rule = id, "rule without segments left out");
+            tracing::warn!(
+                namespace = row.text(0)?,
+                flag = row.text(1)?,
+                rule = id,
+                "rule without segments left out"
+            );
             continue;
         };
         rules.entry((row.text(0)?, row.text(1)?)).or_default().push(Rule {
@@ -345,7 +352,12 @@ async fn load_rollouts(
     let mut rollouts: HashMap<(String, String), Vec<Rollout>> = HashMap::new();
     for row in transaction.fetch_all(&sql, values).await? {
         let Some(rule) = rules.remove(&row.text(2)?) else {
-            tracing::warn!(namespace = row.text(0)?, flag = row.text(1)?, rollout = row.text(2)?, "rollout without a rule left out");
+            tracing::warn!(
+                namespace = row.text(0)?,
+                flag = row.text(1)?,
+                rollout = row.text(2)?,
+                "rollout without a rule left out"
+            );
             continue;
         };
         let rollout = Rollout { rank: row.int32(3)?, description: row.text(4)?, rule };

@@ -44,7 +44,10 @@ pub trait Store: Send + Sync {
     /// Reads a namespace.
     async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError>;
     /// Lists namespaces.
-    async fn list_namespaces(&self, request: &pb::ListNamespaceRequest) -> Result<pb::NamespaceList, StoreError>;
+    async fn list_namespaces(
+        &self,
+        request: &pb::ListNamespaceRequest,
+    ) -> Result<pb::NamespaceList, StoreError>;
     /// Reads a flag.
     async fn get_flag(&self, request: &pb::GetFlagRequest) -> Result<pb::Flag, StoreError>;
     /// Lists flags.
@@ -62,9 +65,15 @@ pub trait Store: Send + Sync {
     /// Lists rollouts.
     async fn list_rollouts(&self, request: &pb::ListRolloutRequest) -> Result<pb::RolloutList, StoreError>;
     /// Creates a namespace.
-    async fn create_namespace(&self, request: &pb::CreateNamespaceRequest) -> Result<pb::Namespace, StoreError>;
+    async fn create_namespace(
+        &self,
+        request: &pb::CreateNamespaceRequest,
+    ) -> Result<pb::Namespace, StoreError>;
     /// Replaces the mutable fields of a namespace.
-    async fn update_namespace(&self, request: &pb::UpdateNamespaceRequest) -> Result<pb::Namespace, StoreError>;
+    async fn update_namespace(
+        &self,
+        request: &pb::UpdateNamespaceRequest,
+    ) -> Result<pb::Namespace, StoreError>;
     /// Deletes a namespace.
     async fn delete_namespace(&self, request: &pb::DeleteNamespaceRequest) -> Result<(), StoreError>;
     /// Creates a flag.
@@ -86,9 +95,15 @@ pub trait Store: Send + Sync {
     /// Deletes a segment; one that does not exist is deleted already.
     async fn delete_segment(&self, request: &pb::DeleteSegmentRequest) -> Result<(), StoreError>;
     /// Creates a constraint.
-    async fn create_constraint(&self, request: &pb::CreateConstraintRequest) -> Result<pb::Constraint, StoreError>;
+    async fn create_constraint(
+        &self,
+        request: &pb::CreateConstraintRequest,
+    ) -> Result<pb::Constraint, StoreError>;
     /// Replaces the mutable fields of a constraint.
-    async fn update_constraint(&self, request: &pb::UpdateConstraintRequest) -> Result<pb::Constraint, StoreError>;
+    async fn update_constraint(
+        &self,
+        request: &pb::UpdateConstraintRequest,
+    ) -> Result<pb::Constraint, StoreError>;
     /// Deletes a constraint; one that does not exist is deleted already.
     async fn delete_constraint(&self, request: &pb::DeleteConstraintRequest) -> Result<(), StoreError>;
     /// Creates a rule.
@@ -100,9 +115,15 @@ pub trait Store: Send + Sync {
     /// Deletes a rule; one that does not exist is deleted already.
     async fn delete_rule(&self, request: &pb::DeleteRuleRequest) -> Result<(), StoreError>;
     /// Creates a distribution.
-    async fn create_distribution(&self, request: &pb::CreateDistributionRequest) -> Result<pb::Distribution, StoreError>;
+    async fn create_distribution(
+        &self,
+        request: &pb::CreateDistributionRequest,
+    ) -> Result<pb::Distribution, StoreError>;
     /// Replaces the mutable fields of a distribution.
-    async fn update_distribution(&self, request: &pb::UpdateDistributionRequest) -> Result<pb::Distribution, StoreError>;
+    async fn update_distribution(
+        &self,
+        request: &pb::UpdateDistributionRequest,
+    ) -> Result<pb::Distribution, StoreError>;
     /// Deletes a distribution; one that does not exist is deleted already.
     async fn delete_distribution(&self, request: &pb::DeleteDistributionRequest) -> Result<(), StoreError>;
     /// Creates a rollout.
@@ -155,7 +176,10 @@ impl Store for SqlStore {
         namespaces::get(&mut transaction, request).await
     }
 
-    async fn list_namespaces(&self, request: &pb::ListNamespaceRequest) -> Result<pb::NamespaceList, StoreError> {
+    async fn list_namespaces(
+        &self,
+        request: &pb::ListNamespaceRequest,
+    ) -> Result<pb::NamespaceList, StoreError> {
         let mut transaction = self.database.read().await?;
         namespaces::list(&mut transaction, request).await
     }
@@ -200,14 +224,20 @@ impl Store for SqlStore {
         rollouts::list(&mut transaction, request).await
     }
 
-    async fn create_namespace(&self, request: &pb::CreateNamespaceRequest) -> Result<pb::Namespace, StoreError> {
+    async fn create_namespace(
+        &self,
+        request: &pb::CreateNamespaceRequest,
+    ) -> Result<pb::Namespace, StoreError> {
         let mut writer = self.begin().await?;
         let answer = namespaces::create(&mut writer, request).await?;
         self.commit(writer).await?;
         Ok(answer)
     }
 
-    async fn update_namespace(&self, request: &pb::UpdateNamespaceRequest) -> Result<pb::Namespace, StoreError> {
+    async fn update_namespace(
+        &self,
+        request: &pb::UpdateNamespaceRequest,
+    ) -> Result<pb::Namespace, StoreError> {
         let mut writer = self.begin().await?;
         let answer = namespaces::update(&mut writer, request).await?;
         self.commit(writer).await?;
@@ -280,14 +310,20 @@ impl Store for SqlStore {
         self.commit(writer).await
     }
 
-    async fn create_constraint(&self, request: &pb::CreateConstraintRequest) -> Result<pb::Constraint, StoreError> {
+    async fn create_constraint(
+        &self,
+        request: &pb::CreateConstraintRequest,
+    ) -> Result<pb::Constraint, StoreError> {
         let mut writer = self.begin().await?;
         let answer = constraints::create(&mut writer, request).await?;
         self.commit(writer).await?;
         Ok(answer)
     }
 
-    async fn update_constraint(&self, request: &pb::UpdateConstraintRequest) -> Result<pb::Constraint, StoreError> {
+    async fn update_constraint(
+        &self,
+        request: &pb::UpdateConstraintRequest,
+    ) -> Result<pb::Constraint, StoreError> {
         let mut writer = self.begin().await?;
         let answer = constraints::update(&mut writer, request).await?;
         self.commit(writer).await?;
@@ -326,14 +362,20 @@ impl Store for SqlStore {
         self.commit(writer).await
     }
 
-    async fn create_distribution(&self, request: &pb::CreateDistributionRequest) -> Result<pb::Distribution, StoreError> {
+    async fn create_distribution(
+        &self,
+        request: &pb::CreateDistributionRequest,
+    ) -> Result<pb::Distribution, StoreError> {
         let mut writer = self.begin().await?;
         let answer = distributions::create(&mut writer, request).await?;
         self.commit(writer).await?;
         Ok(answer)
     }
 
-    async fn update_distribution(&self, request: &pb::UpdateDistributionRequest) -> Result<pb::Distribution, StoreError> {
+    async fn update_distribution(
+        &self,
+        request: &pb::UpdateDistributionRequest,
+    ) -> Result<pb::Distribution, StoreError> {
         let mut writer = self.begin().await?;
         let answer = distributions::update(&mut writer, request).await?;
         self.commit(writer).await?;

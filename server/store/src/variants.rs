@@ -13,7 +13,8 @@ use crate::{
     sql::{Writer, new_id},
 };
 
-const COLUMNS: &str = r#"id, flag_key, "key", name, description, attachment, namespace_key, created_at, updated_at"#;
+const COLUMNS: &str =
+    r#"id, flag_key, "key", name, description, attachment, namespace_key, created_at, updated_at"#;
 
 fn from_row(row: &Row) -> Result<pb::Variant, StoreError> {
     let attachment = row.text(5)?;

@@ -106,7 +106,9 @@ impl Error {
 impl From<EvaluationError> for Error {
     fn from(error: EvaluationError) -> Self {
         let code = match &error {
-            EvaluationError::NamespaceNotFound { .. } | EvaluationError::FlagNotFound { .. } => Code::NotFound,
+            EvaluationError::NamespaceNotFound { .. } | EvaluationError::FlagNotFound { .. } => {
+                Code::NotFound
+            }
             EvaluationError::WrongFlagType(_)
             | EvaluationError::RuleRankOutOfOrder(_)
             | EvaluationError::UnknownConstraintType => Code::InvalidArgument,

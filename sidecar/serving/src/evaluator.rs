@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use flipt_evaluation::{EvaluationError, Reason, Request, Snapshot};
 use flipt_model::{FlagType, namespace_or_default};
 use flipt_proto::evaluation::{
-    self as pb, evaluation_response::Response, ErrorEvaluationReason, EvaluationReason, EvaluationResponseType,
+    self as pb, ErrorEvaluationReason, EvaluationReason, EvaluationResponseType,
+    evaluation_response::Response,
 };
 use prost_types::Timestamp;
 use uuid::Uuid;

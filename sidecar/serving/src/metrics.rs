@@ -25,11 +25,18 @@ pub struct EvaluationMetrics(Families);
 enum Families {
     None,
     Bounded(IntCounterVec),
-    PerFlag { requests: IntCounterVec, variants: IntCounterVec, booleans: IntCounterVec, latency: HistogramVec },
+    PerFlag {
+        requests: IntCounterVec,
+        variants: IntCounterVec,
+        booleans: IntCounterVec,
+        latency: HistogramVec,
+    },
 }
 
-const LATENCY_BOUNDS_MS: [f64; 15] =
-    [0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1_000.0, 2_500.0, 5_000.0, 7_500.0, 10_000.0];
+const LATENCY_BOUNDS_MS: [f64; 15] = [
+    0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1_000.0, 2_500.0, 5_000.0, 7_500.0,
+    10_000.0,
+];
 
 fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Option<IntCounterVec> {
     match IntCounterVec::new(Opts::new(name, help), labels) {
@@ -51,11 +58,13 @@ impl EvaluationMetrics {
     /// Counts into this registry.
     #[must_use]
     pub fn new(registry: &Registry, labels: Labels) -> Self {
-        Self(match labels {
-            Labels::Bounded => Self::bounded(registry),
-            Labels::PerFlag => Self::per_flag(registry),
-        }
-        .unwrap_or(Families::None))
+        Self(
+            match labels {
+                Labels::Bounded => Self::bounded(registry),
+                Labels::PerFlag => Self::per_flag(registry),
+            }
+            .unwrap_or(Families::None),
+        )
     }
 
     fn bounded(registry: &Registry) -> Option<Families> {
@@ -137,7 +146,15 @@ impl EvaluationMetrics {
                 let matched = if result.matched { "true" } else { "false" };
                 let segment = result.segments.iter().next().unwrap_or_default();
                 variants
-                    .with_label_values(&[namespace, flag, matched, segment, reason, result.variant, "variant"])
+                    .with_label_values(&[
+                        namespace,
+                        flag,
+                        matched,
+                        segment,
+                        reason,
+                        result.variant,
+                        "variant",
+                    ])
                     .inc();
                 observe(latency, namespace, flag, start);
             }

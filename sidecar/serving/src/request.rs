@@ -332,7 +332,11 @@ mod tests {
     #[test]
     fn broken_json_is_refused_with_the_place() {
         assert_eq!(refusal(r#"{"flagKey":"a""#), "unexpected EOF");
-        assert!(refusal(r#"{"flagKey" "a"}"#).contains("line 1 column 12"), "{}", refusal(r#"{"flagKey" "a"}"#));
+        assert!(
+            refusal(r#"{"flagKey" "a"}"#).contains("line 1 column 12"),
+            "{}",
+            refusal(r#"{"flagKey" "a"}"#)
+        );
     }
 
     #[test]

@@ -4,10 +4,7 @@
 use std::collections::HashMap;
 
 use flipt_proto::{
-    evaluation::{
-        self as pb, ErrorEvaluationReason, EvaluationResponseType,
-        evaluation_response::Response,
-    },
+    evaluation::{self as pb, ErrorEvaluationReason, EvaluationResponseType, evaluation_response::Response},
     flipt as legacy, ofrep, rfc3339, struct_to_json,
 };
 use prost_types::{Timestamp, value::Kind};
@@ -297,7 +294,6 @@ pub(crate) fn ofrep_error(error: &crate::Error) -> Vec<u8> {
     text.push(b'\n');
     text
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -134,7 +134,9 @@ impl ServiceAccounts {
                 self.verifier.replace_keys(keys);
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(error = %error, "token keys not loaded; the ones before stay in use"),
+            Err(error) => {
+                tracing::warn!(error = %error, "token keys not loaded; the ones before stay in use")
+            }
         }
     }
 

@@ -11,10 +11,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{
-    Dialect, DatabaseUrl, Transaction, UrlError,
-    transaction::Inner,
-};
+use super::{DatabaseUrl, Dialect, Transaction, UrlError, transaction::Inner};
 use crate::StoreError;
 
 /// How long a statement waits for another process's lock on a SQLite file.

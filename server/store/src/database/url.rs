@@ -27,8 +27,9 @@ impl DatabaseUrl {
     /// # Errors
     /// [`UrlError`] for anything else.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) =
-            url.split_once(':').ok_or(UrlError::Malformed("no scheme; write for example file:/path/to.db"))?;
+        let (scheme, rest) = url
+            .split_once(':')
+            .ok_or(UrlError::Malformed("no scheme; write for example file:/path/to.db"))?;
         match scheme {
             "file" | "sqlite" | "sqlite3" => {
                 let rest = rest.split('?').next().unwrap_or_default();

@@ -150,8 +150,9 @@ impl Row {
             Self::Sqlite(row) => {
                 let text: Option<String> = row.try_get_unchecked(column)?;
                 text.map(|text| {
-                    parse_sqlite_time(&text)
-                        .ok_or_else(|| StoreError::Content(format!("column {column}: {text:?} is not a time")))
+                    parse_sqlite_time(&text).ok_or_else(|| {
+                        StoreError::Content(format!("column {column}: {text:?} is not a time"))
+                    })
                 })
                 .transpose()
             }
@@ -173,10 +174,7 @@ mod tests {
     fn times_survive_and_flipts_own_spellings_are_read() {
         let micros = 1_780_000_000_123_450;
         assert_eq!(parse_sqlite_time(&sqlite_time(micros)), Some(micros));
-        assert_eq!(
-            parse_sqlite_time("2026-11-21 13:50:11"),
-            parse_sqlite_time("2026-11-21 13:50:11+00:00"),
-        );
+        assert_eq!(parse_sqlite_time("2026-11-21 13:50:11"), parse_sqlite_time("2026-11-21 13:50:11+00:00"),);
         assert_eq!(
             parse_sqlite_time("2026-11-21 13:50:12.732284761+00:00").map(|micros| micros % 1_000_000),
             Some(732_284),

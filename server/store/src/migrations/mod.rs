@@ -65,7 +65,9 @@ pub async fn check(database: &Database) -> Result<(), StoreError> {
         Ok(Some(row)) if row.int(0)? >= newest => Ok(()),
         Ok(_) => Err(StoreError::MigrationsPending),
         // Without the table nothing was ever migrated.
-        Err(StoreError::Database(sqlx::Error::Database(error))) if error.message().contains("schema_migrations") => {
+        Err(StoreError::Database(sqlx::Error::Database(error)))
+            if error.message().contains("schema_migrations") =>
+        {
             Err(StoreError::MigrationsPending)
         }
         Err(error) => Err(error),

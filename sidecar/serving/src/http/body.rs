@@ -22,10 +22,9 @@ pub async fn read(body: Incoming, limit: usize) -> Result<Bytes, Error> {
     let collecting = Limited::new(body, limit).collect();
     match tokio::time::timeout(TIMEOUT, collecting).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::new(
-            Code::ResourceExhausted,
-            format!("request body is larger than {limit} bytes"),
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Error::new(Code::ResourceExhausted, format!("request body is larger than {limit} bytes")))
+        }
         Ok(Err(error)) => {
             Err(Error::new(Code::InvalidArgument, format!("request body could not be read: {error}")))
         }

@@ -124,9 +124,9 @@ impl EvaluationHttp {
         match operation {
             Operation::Boolean => answer(body, |request| evaluator.boolean(scope, request)),
             Operation::Variant => answer(body, |request| evaluator.variant(scope, request)),
-            Operation::Batch => {
-                answer(body, |request: &mut evaluation::BatchEvaluationRequest| evaluator.batch(scope, request))
-            }
+            Operation::Batch => answer(body, |request: &mut evaluation::BatchEvaluationRequest| {
+                evaluator.batch(scope, request)
+            }),
             Operation::Legacy { namespace } => answer(body, |request: &mut legacy::EvaluationRequest| {
                 // The path beats the body (api spec, section 2.3).
                 if let Some(namespace) = namespace {
@@ -147,9 +147,9 @@ impl EvaluationHttp {
                 request.key.clone_from(key);
                 evaluator.ofrep_flag(scope, ofrep_namespace(headers), request)
             }),
-            Operation::OfrepBulk => answer(body, |request| {
-                evaluator.ofrep_bulk(scope, ofrep_namespace(headers), request)
-            }),
+            Operation::OfrepBulk => {
+                answer(body, |request| evaluator.ofrep_bulk(scope, ofrep_namespace(headers), request))
+            }
         }
     }
 }

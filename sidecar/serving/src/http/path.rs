@@ -36,7 +36,10 @@ mod tests {
 
     #[test]
     fn empty_elements_stay_and_an_escaped_slash_splits() {
-        assert_eq!(split("/api/v1/namespaces//flags"), Some(vec!["api", "v1", "namespaces", "", "flags"].into_iter().map(str::to_owned).collect()));
+        assert_eq!(
+            split("/api/v1/namespaces//flags"),
+            Some(vec!["api", "v1", "namespaces", "", "flags"].into_iter().map(str::to_owned).collect())
+        );
         assert_eq!(split("/a%2Fb/"), Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(split("/a%2"), None);
         assert_eq!(split("/%ff"), None);

@@ -1,0 +1,71 @@
+//! The snapshot in force, shared by everything that answers.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use chrono::Utc;
+use flipt_evaluation::Snapshot;
+use flipt_serving::{Source, UnknownNamespace};
+use flipt_snapshots::{Pointer, follow::Status};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+static REVISION: HeaderName = HeaderName::from_static("x-flipt-revision");
+static AGE: HeaderName = HeaderName::from_static("x-flipt-snapshot-age");
+
+/// Holds the compiled snapshot.
+pub(crate) struct Holder {
+    current: ArcSwapOption<Snapshot>,
+    status: Arc<Status>,
+}
+
+impl Holder {
+    pub(crate) fn new(status: Arc<Status>) -> Self {
+        Self { current: ArcSwapOption::empty(), status }
+    }
+
+    pub(crate) const fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Whether flags can be evaluated.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.current.load().is_some()
+    }
+
+    /// Compiles a snapshot and switches to it. The old one is dropped when its last request ends.
+    pub(crate) fn accept(&self, snapshot: &flipt_model::Snapshot, pointer: &Pointer) -> Result<(), String> {
+        let compiled = Snapshot::compile(snapshot);
+        // What was counted when it was published must be there now, before anybody asks.
+        let namespaces = compiled.namespaces().count() as u64;
+        let flags = compiled.namespaces().map(|namespace| namespace.flags().count() as u64).sum::<u64>();
+        if (namespaces, flags) != (pointer.counts.namespaces, pointer.counts.flags) {
+            return Err(format!(
+                "snapshot holds {namespaces} namespaces and {flags} flags, its pointer says {} and {}",
+                pointer.counts.namespaces, pointer.counts.flags
+            ));
+        }
+        self.current.store(Some(Arc::new(compiled)));
+        Ok(())
+    }
+}
+
+impl Source for Holder {
+    fn snapshot(&self) -> Option<Snapshot> {
+        self.current.load().as_deref().cloned()
+    }
+
+    fn unknown_namespace(&self) -> UnknownNamespace {
+        UnknownNamespace::NamesNamespace
+    }
+
+    fn annotate(&self, headers: &mut HeaderMap) {
+        let state = self.status.state();
+        if !state.loaded {
+            return;
+        }
+        headers.insert(REVISION.clone(), HeaderValue::from(state.revision));
+        if let Some(age) = state.age(Utc::now()) {
+            headers.insert(AGE.clone(), HeaderValue::from(age.as_secs()));
+        }
+    }
+}
