@@ -175,6 +175,11 @@ mod tests {
             ("0x1.fffffffffffff7p1023", f64::MAX),
             ("0x1p-1022", f64::MIN_POSITIVE),
             ("0x0.fffffffffffff8p-1022", f64::MIN_POSITIVE),
+            // Exactly between two numbers the even one is taken; the last digit here tips the scale.
+            ("0x1.00000000000008p0", 1.0),
+            ("0x1.0000000000000800001p0", 1.0 + f64::EPSILON),
+            ("0x1000000000000080000000p-84", 1.0),
+            ("0x1000000000000080000001p-84", 1.0 + f64::EPSILON),
             ("0x100000000000000000p0", 295_147_905_179_352_825_856.0),
             ("1.7976931348623157e308", f64::MAX),
         ] {

@@ -146,11 +146,12 @@ mod tests {
     #[test]
     fn a_renewed_entry_does_not_go_with_its_first_arrival() {
         let cache = Cache::new(3);
-        cache.insert(fingerprint("a"), caller(), at(100), at(110));
-        cache.insert(fingerprint("b"), caller(), at(101), at(200));
+        cache.insert(fingerprint("first"), caller(), at(100), at(200));
+        cache.insert(fingerprint("a"), caller(), at(101), at(110));
         cache.insert(fingerprint("a"), caller(), at(120), at(200));
-        cache.insert(fingerprint("c"), caller(), at(121), at(200));
-        assert!(["a", "b", "c"].iter().all(|token| cache.get(&fingerprint(token), at(122)).is_some()));
+        cache.insert(fingerprint("b"), caller(), at(121), at(200));
+        cache.insert(fingerprint("c"), caller(), at(122), at(200));
+        assert!(["a", "b", "c"].iter().all(|token| cache.get(&fingerprint(token), at(123)).is_some()));
     }
 
     #[test]
