@@ -51,10 +51,12 @@ async fn document(
     match output {
         None => {
             let mut stdout = std::io::stdout().lock();
-            stdout
-                .write_all(written.text.as_bytes())
-                .and_then(|()| stdout.flush())
-                .map_err(|error| Failure::new(format!("writing to standard output: {error}")))?;
+            match stdout.write_all(written.text.as_bytes()).and_then(|()| stdout.flush()) {
+                Ok(()) => {}
+                // Whoever reads has seen enough, as `head` does.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+                Err(error) => return Err(Failure::new(format!("writing to standard output: {error}"))),
+            }
         }
         Some(path) => {
             let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

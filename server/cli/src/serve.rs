@@ -60,14 +60,13 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = |v1: bool| {
-        let builder = tonic_reflection::server::Builder::configure()
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(flipt_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        (builder, v1)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let reflection_v1 = reflection(true).0.build_v1().map_err(Failure::new)?;
-    let reflection_v1alpha = reflection(false).0.build_v1alpha().map_err(Failure::new)?;
+    let reflection_v1 = reflection().build_v1().map_err(Failure::new)?;
+    let reflection_v1alpha = reflection().build_v1alpha().map_err(Failure::new)?;
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
         .tcp_nodelay(true)

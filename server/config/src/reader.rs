@@ -96,12 +96,6 @@ pub(crate) struct Finished {
     pub(crate) effective: Vec<Effective>,
 }
 
-/// What a value found for a key is.
-enum Found {
-    Text(String),
-    List(Vec<String>),
-}
-
 /// Reads keys one by one.
 pub(crate) struct Reader<'a> {
     path: Option<&'a Path>,
@@ -171,29 +165,20 @@ impl<'a> Reader<'a> {
         Origin::File { path: self.path.map(Path::to_owned).unwrap_or_default(), place }
     }
 
-    fn find(&mut self, key: &'static str) -> Option<(Found, Origin)> {
+    fn find(&mut self, key: &'static str) -> Option<(String, Origin)> {
         self.known.insert(key.to_owned());
         let variable = variable(key);
         if let Some(text) = self.environment.get(&variable).filter(|text| !text.is_empty()) {
-            return Some((Found::Text(text.clone()), Origin::Environment(variable)));
+            return Some((text.clone(), Origin::Environment(variable)));
         }
         let node = self.tree.as_ref()?.get(key)?;
         let origin = self.file_origin(node.place);
         match &node.value {
             Value::Null => None,
-            Value::Scalar(text) => Some((Found::Text(text.clone()), origin)),
-            Value::List(items) => {
-                let texts: Option<Vec<String>> = items
-                    .iter()
-                    .map(|item| match &item.value {
-                        Value::Scalar(text) => Some(text.clone()),
-                        _ => None,
-                    })
-                    .collect();
-                if texts.is_none() {
-                    self.fail(key, origin.clone(), "expected a list of texts");
-                }
-                texts.map(|texts| (Found::List(texts), origin))
+            Value::Scalar(text) => Some((text.clone(), origin)),
+            Value::List(_) => {
+                self.fail(key, origin, "expected one value, got a list");
+                None
             }
             Value::Map(_) => {
                 self.fail(key, origin, "expected one value, got a map");
@@ -216,11 +201,7 @@ impl<'a> Reader<'a> {
     ) -> (T, Origin) {
         match self.find(key) {
             None => (default, Origin::Default),
-            Some((Found::List(_), origin)) => {
-                self.fail(key, origin.clone(), format!("expected {allowed}, got a list"));
-                (default, origin)
-            }
-            Some((Found::Text(text), origin)) => match parse(&text) {
+            Some((text, origin)) => match parse(&text) {
                 Some(value) => (value, origin),
                 None => {
                     self.fail(key, origin.clone(), format!("cannot use {text:?}: expected {allowed}"));

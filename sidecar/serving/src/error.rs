@@ -97,9 +97,14 @@ impl Error {
     /// The body of the HTTP answer outside OFREP: exactly these three members (api spec, section 3.2).
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
-        serde_json::json!({ "code": self.code.number(), "message": self.message, "details": [] })
-            .to_string()
-            .into_bytes()
+        #[derive(serde::Serialize)]
+        struct Status<'a> {
+            code: i32,
+            message: &'a str,
+            details: [(); 0],
+        }
+        serde_json::to_vec(&Status { code: self.code.number(), message: &self.message, details: [] })
+            .unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use flipt_evaluation::{BooleanResult, VariantResult};
+use flipt_model::namespace_or_default;
 use flipt_telemetry::{
     Registry,
     prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts},
@@ -25,12 +26,7 @@ pub struct EvaluationMetrics(Families);
 enum Families {
     None,
     Bounded(IntCounterVec),
-    PerFlag {
-        requests: IntCounterVec,
-        variants: IntCounterVec,
-        booleans: IntCounterVec,
-        latency: HistogramVec,
-    },
+    PerFlag { requests: IntCounterVec, results: IntCounterVec, latency: HistogramVec },
 }
 
 const LATENCY_BOUNDS_MS: [f64; 15] = [
@@ -78,12 +74,11 @@ impl EvaluationMetrics {
     }
 
     fn per_flag(registry: &Registry) -> Option<Families> {
-        let results = "flipt_evaluations_results_total";
-        // Two families of one name with different labels, as Flipt exposes them: one carries empty labels
-        // where the other has none, which Prometheus treats as the same thing.
-        let variants = counter(
+        // One family for both types of flags: labels that a type does not have are empty, which Prometheus
+        // treats like labels that are not there.
+        let results = counter(
             registry,
-            results,
+            "flipt_evaluations_results_total",
             "Evaluations finished.",
             &["namespace", "flag", "match", "segment", "reason", "value", "type"],
         )?;
@@ -100,8 +95,7 @@ impl EvaluationMetrics {
                 "Evaluations started.",
                 &["namespace", "flag"],
             )?,
-            booleans: variants.clone(),
-            variants,
+            results,
             latency: registry.add(latency),
         })
     }
@@ -120,11 +114,13 @@ impl EvaluationMetrics {
         let reason = result.reason.name();
         match &self.0 {
             Families::None => {}
-            Families::Bounded(counter) => counter.with_label_values(&[namespace, "boolean", reason]).inc(),
-            Families::PerFlag { requests, booleans, latency, .. } => {
+            Families::Bounded(counter) => {
+                counter.with_label_values(&[namespace_or_default(namespace), "boolean", reason]).inc();
+            }
+            Families::PerFlag { requests, results, latency } => {
                 requests.with_label_values(&[namespace, flag]).inc();
                 let value = if result.enabled { "true" } else { "false" };
-                booleans.with_label_values(&[namespace, flag, "", "", reason, value, "boolean"]).inc();
+                results.with_label_values(&[namespace, flag, "", "", reason, value, "boolean"]).inc();
                 observe(latency, namespace, flag, start);
             }
         }
@@ -140,12 +136,14 @@ impl EvaluationMetrics {
         let reason = result.reason.name();
         match &self.0 {
             Families::None => {}
-            Families::Bounded(counter) => counter.with_label_values(&[namespace, "variant", reason]).inc(),
-            Families::PerFlag { requests, variants, latency, .. } => {
+            Families::Bounded(counter) => {
+                counter.with_label_values(&[namespace_or_default(namespace), "variant", reason]).inc();
+            }
+            Families::PerFlag { requests, results, latency } => {
                 requests.with_label_values(&[namespace, flag]).inc();
                 let matched = if result.matched { "true" } else { "false" };
                 let segment = result.segments.iter().next().unwrap_or_default();
-                variants
+                results
                     .with_label_values(&[
                         namespace,
                         flag,

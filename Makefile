@@ -1,0 +1,64 @@
+# What a person does more than once. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Build caches live outside the checkout, so that a fresh clone builds fast.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flipt-kubernetes
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export CARGO_TERM_COLOR ?= auto
+
+# Debian packages that building and testing need.
+PACKAGES := gcc libc6-dev
+RUST_MINOR := 95
+
+.PHONY: help setup demo test check lint format size bench audit
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+setup: ## Install what a fresh machine lacks
+	@missing=(); for package in $(PACKAGES); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
+	if (( $${#missing[@]} )); then \
+		echo "installing $${missing[*]}"; \
+		as_root=; (( EUID )) && as_root=sudo; \
+		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+	fi
+	@command -v cargo >/dev/null || { echo "Rust is missing: install 1.$(RUST_MINOR) or later from https://rustup.rs" >&2; exit 1; }
+	@minor=$$(cargo --version | sed -E 's/^cargo 1\.([0-9]+).*/\1/'); \
+	(( minor >= $(RUST_MINOR) )) || { echo "$$(cargo --version) is too old: 1.$(RUST_MINOR) or later is needed (rustup update)" >&2; exit 1; }
+	@mkdir -p "$(CARGO_TARGET_DIR)"
+
+demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and exits
+	cargo build --quiet --workspace --bins
+	@exec "$(CARGO_TARGET_DIR)/debug/demo" $(if $(ONCE),--once)
+
+test: setup check lint ## Everything that must hold: format, lints, unit, property and end-to-end tests
+	cargo build --workspace --bins
+	cargo test --workspace --no-fail-fast
+
+check: setup ## Formatting, and one TLS provider in the whole tree
+	cargo fmt --all --check
+	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
+		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
+		cargo tree --workspace --target all --edges normal,build --invert ring >&2; exit 1; \
+	fi
+
+lint: setup ## Clippy, warnings denied
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+format: setup ## Format the code
+	cargo fmt --all
+
+size: setup ## Sizes, memory and start-up time of the sidecar as shipped
+	cargo build --profile ship-sidecar --package flipt-sidecar
+	cargo build --quiet --workspace --bins
+	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
+
+bench: setup ## Benchmarks, as ratios against a floor measured in the same run
+	cargo bench --workspace
+
+audit: setup ## Licences and sources of every dependency
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$(CACHE)/tools" cargo-deny@0.20.2
+	PATH="$(CACHE)/tools/bin:$$PATH" cargo deny --all-features check licenses bans sources
