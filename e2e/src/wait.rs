@@ -1,0 +1,48 @@
+//! Waiting for something to become true, with an end.
+
+use std::time::{Duration, Instant};
+
+use crate::{Failure, Result};
+
+/// How long most things may take: much longer than they do, because machines are busy.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Waits until the condition holds.
+///
+/// # Errors
+/// After `patience`; the text names `what`.
+pub async fn until<F: Future<Output = bool>>(
+    what: &str,
+    patience: Duration,
+    mut condition: impl FnMut() -> F,
+) -> Result<()> {
+    until_some(what, patience, || {
+        let holds = condition();
+        async move { holds.await.then_some(()) }
+    })
+    .await
+}
+
+/// Waits until there is a value, and answers it.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_some<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    patience: Duration,
+    mut look: impl FnMut() -> F,
+) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = look().await {
+            return Ok(value);
+        }
+        if start.elapsed() > patience {
+            return Err(Failure::new(format!("waited {} s in vain until {what}", patience.as_secs())));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
