@@ -24,8 +24,7 @@ impl Spine {
         let place = s3.at("flags/prod");
         let server =
             Server::start(ServerOptions::new().publish_to(&place).with_env(s3.credentials())).await.unwrap();
-        let sidecar =
-            Sidecar::start(SidecarOptions::new(&place).with_env(s3.credentials())).await.unwrap();
+        let sidecar = Sidecar::start(SidecarOptions::new(&place).with_env(s3.credentials())).await.unwrap();
         Self { _s3: s3, server, sidecar }
     }
 }
@@ -170,13 +169,14 @@ async fn changed_variants_rules_and_segments_reach_the_sidecar() {
 
     // Another variant behind the same rule.
     server
-        .change("DELETE", &format!("{distributions}/{}?variantId={}", distribution["id"].as_str().unwrap(), variants[0]), json!({}))
+        .change(
+            "DELETE",
+            &format!("{distributions}/{}?variantId={}", distribution["id"].as_str().unwrap(), variants[0]),
+            json!({}),
+        )
         .await
         .unwrap();
-    server
-        .change("POST", &distributions, json!({ "variantId": variants[1], "rollout": 100 }))
-        .await
-        .unwrap();
+    server.change("POST", &distributions, json!({ "variantId": variants[1], "rollout": 100 })).await.unwrap();
     until_variant(&sidecar, "colour", in_region("eu"), "blue").await;
 
     // Another constraint in the segment.
@@ -187,7 +187,14 @@ async fn changed_variants_rules_and_segments_reach_the_sidecar() {
     until_variant(&sidecar, "colour", in_region("eu"), "").await;
 
     // Another default.
-    server.change("PUT", &format!("{FLAGS}/colour"), json!({ "name": "Colour", "enabled": true, "defaultVariantId": variants[0] })).await.unwrap();
+    server
+        .change(
+            "PUT",
+            &format!("{FLAGS}/colour"),
+            json!({ "name": "Colour", "enabled": true, "defaultVariantId": variants[0] }),
+        )
+        .await
+        .unwrap();
     until_variant(&sidecar, "colour", in_region("eu"), "red").await;
 }
 
@@ -279,7 +286,8 @@ async fn the_sidecar_decides_as_the_server_does() {
     .unwrap();
     for entity in 0..200 {
         let entity = format!("e{entity}");
-        let (there, here) = (server.boolean("slowly", &entity).await, sidecar.boolean("slowly", &entity).await);
+        let (there, here) =
+            (server.boolean("slowly", &entity).await, sidecar.boolean("slowly", &entity).await);
         assert_eq!(there, here, "{entity}");
     }
 }
