@@ -11,7 +11,7 @@ use flipt_proto::{
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
 use flipt_serving::{EvaluationGrpc, EvaluationMetrics, Gate, Labels, OfrepGrpc, Open, serve_http};
-use flipt_store::{Store, migrations::Policy};
+use flipt_store::{SqlStore, Store, migrations::Policy};
 use flipt_telemetry::Registry;
 use tokio::{
     net::TcpListener,
@@ -26,6 +26,8 @@ use crate::{config::Sources, database, failure::Failure, publisher::Publisher};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often the database is asked for writes of other processes.
+const REFRESH: Duration = Duration::from_secs(1);
 /// Longest time a gRPC call may take.
 const GRPC_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -93,6 +95,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         serve_http(http_listener, http, ending, DRAIN).await;
         Ok(())
     });
+    let (refreshed, ending) = (store.clone(), until_stop());
+    tasks.spawn(async move {
+        refresh(&refreshed, ending).await;
+        Ok(())
+    });
     if let Some(location) = config.snapshots.publish.clone() {
         let publisher = Publisher::new(shared, location, config.snapshots.clone(), &registry);
         let ending = until_stop();
@@ -125,6 +132,23 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     }
     store.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Keeps the compiled state current although other processes write to the database.
+async fn refresh(store: &SqlStore, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+        let refreshed = store.refresh().await;
+        if let (Err(error), false) = (&refreshed, failing) {
+            tracing::error!(error = %error, "database not readable; evaluations go on with the last state");
+        }
+        failing = refreshed.is_err();
+    }
 }
 
 fn joined(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {

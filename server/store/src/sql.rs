@@ -150,6 +150,36 @@ impl SqlStore {
         state::read(&self.database).await
     }
 
+    /// Catches up with writes of other processes, such as `flipt import` on the database of a running server.
+    /// Costs one small read when there were none.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the compiled state stays as it was.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        if self.recorded_version().await? == self.shared.live.load().version {
+            return Ok(());
+        }
+        // Our own writes move the version too: look again when none is under way.
+        let _guard = self.shared.writing.lock().await;
+        if self.recorded_version().await? == self.shared.live.load().version {
+            return Ok(());
+        }
+        let (state, version) = self.read_state().await?;
+        let revision = version.revision;
+        let snapshot = flipt_evaluation::Snapshot::compile(&state);
+        self.shared.live.store(Arc::new(Live { snapshot, version }));
+        self.shared.revision.send_replace(revision);
+        tracing::info!(revision, "state written by another process loaded");
+        Ok(())
+    }
+
+    async fn recorded_version(&self) -> Result<Version, StoreError> {
+        let mut transaction = self.database.read().await?;
+        let version = state::version(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(version)
+    }
+
     /// Closes every connection, after the transactions that are still open.
     pub async fn close(&self) {
         self.database.close().await;

@@ -269,6 +269,22 @@ async fn sixty_four_clients_write_at_once_and_none_fails() {
     assert_eq!(store.live().version.revision, 65);
 }
 
+#[tokio::test]
+async fn writes_of_another_process_are_caught_up_with() {
+    let Fixture { store, url, _folder } = fixture().await;
+    let other = open(&url).await;
+    with_rule(&other).await;
+    assert_eq!(evaluate(&store, "f"), None);
+    let mut revisions = store.revisions();
+    store.refresh().await.unwrap();
+    assert_eq!(evaluate(&store, "f").as_deref(), Some("a"));
+    assert_eq!(store.live().version, other.live().version);
+    assert!(revisions.has_changed().unwrap());
+    revisions.mark_unchanged();
+    store.refresh().await.unwrap();
+    assert!(!revisions.has_changed().unwrap());
+}
+
 fn rich_namespace() -> Namespace {
     Namespace {
         key: "shop".into(),
