@@ -90,12 +90,15 @@ fn describe(method: &str) -> Option<MethodDescriptor> {
 fn to_json(descriptor: &MethodDescriptor, bytes: &[u8]) -> Result<Value, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Grpc(format!("{}: {error}", descriptor.full_name()));
     let message = DynamicMessage::decode(descriptor.output(), bytes).map_err(|error| failed(&error))?;
+    // Through text: a 32-bit float must not become a 64-bit one on the way.
+    let mut text = Vec::new();
     message
         .serialize_with_options(
-            serde_json::value::Serializer,
+            &mut serde_json::Serializer::new(&mut text),
             &SerializeOptions::new().skip_default_fields(false),
         )
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&error))?;
+    serde_json::from_slice(&text).map_err(|error| failed(&error))
 }
 
 async fn exchange(
