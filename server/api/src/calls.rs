@@ -52,7 +52,12 @@ macro_rules! calls {
                     })
                 };
                 for path in [$($path),+] {
-                    bindings.push(Binding { method: Method::$verb, path, invoke });
+                    bindings.push(Binding {
+                        method: Method::$verb,
+                        path,
+                        invoke,
+                        answer: <$response as prost::Name>::full_name,
+                    });
                 }
             )?)+
             Bindings::new(bindings)

@@ -2,21 +2,24 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use flipt_proto::evaluation::EvaluationNamespaceSnapshot;
 use flipt_serving::{
     Code, Error, EvaluationHttp, Gate, HttpService,
     http::{
-        BODY_LIMIT, error_reply, json_reply, not_found_reply,
-        path::{percent_decode, split},
-        read_body, text_reply,
+        BODY_LIMIT, error_reply, json_reply, not_found_reply, ofrep_error_reply, path::split, read_body,
+        text_reply,
     },
 };
 use flipt_telemetry::Registry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use prost::Name as _;
 
 use crate::{
-    Api, calls, data,
+    Api, calls, data, deadline,
+    form::Form,
+    pretty, query,
     rest::{Bindings, Found},
     transcode::{self, Parameters},
 };
@@ -32,6 +35,28 @@ pub struct ServerHttp {
     registry: Registry,
 }
 
+/// A request on its way to its handler.
+struct Asked<'a> {
+    head: Parts,
+    body: Incoming,
+    /// Whether parameters come from the body, as in a form.
+    form: bool,
+    /// The path's elements.
+    segments: &'a [&'a str],
+}
+
+/// An answer, with the full name of the message in its body if it is one.
+struct Answered {
+    response: Response<Full<Bytes>>,
+    message: Option<String>,
+}
+
+impl From<Response<Full<Bytes>>> for Answered {
+    fn from(response: Response<Full<Bytes>>) -> Self {
+        Self { response, message: None }
+    }
+}
+
 impl ServerHttp {
     /// Serves this API; evaluations to whom the gate admits.
     #[must_use]
@@ -41,8 +66,7 @@ impl ServerHttp {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        match path {
+        match request.uri().path() {
             "/health" => return health(&request),
             "/metrics" => {
                 let mut response = Response::new(Full::new(self.registry.render().into()));
@@ -52,45 +76,89 @@ impl ServerHttp {
             }
             _ => {}
         }
-        if EvaluationHttp::owns(path) {
-            return self.evaluation.handle(request).await;
-        }
-        let Some(segments) = split(path) else {
-            return text_reply(StatusCode::BAD_REQUEST, "400 Bad Request");
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let is_pretty = pretty::is_wanted(&head);
+        let answering = async {
+            match deadline::allowed(&head.headers)? {
+                None => Ok(self.route(&path, head, body).await),
+                Some(time) => tokio::time::timeout(time, self.route(&path, head, body))
+                    .await
+                    .map_err(|_| deadline::exceeded()),
+            }
         };
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
-            ["api", "v1", rest @ ..] => {
-                let (head, body) = request.into_parts();
-                self.call(&head, body, rest).await.unwrap_or_else(|error| error_reply(&error))
-            }
-            ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
-                let (head, _) = request.into_parts();
-                self.snapshot(&head, key).await.unwrap_or_else(|error| error_reply(&error))
-            }
-            ["internal", "v1", ..] => not_found_reply(),
-            _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n"),
+        let answered = answering.await.unwrap_or_else(|error: Error| {
+            if path.starts_with("/ofrep/") { ofrep_error_reply(&error) } else { error_reply(&error) }.into()
+        });
+        if is_pretty {
+            pretty::indent(answered.response, answered.message.as_deref()).await
+        } else {
+            answered.response
         }
     }
 
-    async fn call(
-        &self,
-        head: &Parts,
-        body: Incoming,
-        segments: &[&str],
-    ) -> Result<Response<Full<Bytes>>, Error> {
+    async fn route(&self, path: &str, mut head: Parts, body: Incoming) -> Answered {
+        let Some(segments) = split(path) else {
+            return text_reply(StatusCode::BAD_REQUEST, "400 Bad Request").into();
+        };
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let form = Form::of(&head.method, &head.headers);
+        match &form {
+            Form::Override(method) => head.method = method.clone(),
+            Form::Plain if !self.offers(&Method::POST, path, &segments) => head.method = Method::GET,
+            Form::Plain | Form::No => {}
+        }
+        if EvaluationHttp::owns(path) {
+            let message = EvaluationHttp::offer(path).map(|offer| offer.answer);
+            let response = self.evaluation.handle(Request::from_parts(head, body)).await;
+            return Answered { response, message };
+        }
+        let asked = Asked { head, body, form: form != Form::No, segments: &segments };
+        match segments.as_slice() {
+            ["api", "v1", ..] => self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into()),
+            ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
+                let message = Some(EvaluationNamespaceSnapshot::full_name());
+                let response =
+                    self.snapshot(&asked.head, key).await.unwrap_or_else(|error| error_reply(&error));
+                Answered { response, message }
+            }
+            ["internal", "v1", ..] => not_found_reply().into(),
+            _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n").into(),
+        }
+    }
+
+    /// Whether a path can be called with this verb.
+    fn offers(&self, method: &Method, path: &str, segments: &[&str]) -> bool {
+        match segments {
+            _ if EvaluationHttp::owns(path) => {
+                EvaluationHttp::offer(path).is_some_and(|offer| offer.method == *method)
+            }
+            ["api", "v1", rest @ ..] => self.bindings.offers(method, rest),
+            _ => *method == Method::GET,
+        }
+    }
+
+    async fn call(&self, asked: Asked<'_>) -> Result<Answered, Error> {
+        let Asked { head, body, form, segments } = asked;
+        let segments = segments.get(2..).unwrap_or_default();
         let (binding, path) = match self.bindings.find(&head.method, segments) {
             Found::Call(binding, fields) => (binding, fields),
             Found::WrongMethod => return Err(Error::new(Code::Unimplemented, "Method Not Allowed")),
             Found::Nothing => return Err(Error::new(Code::NotFound, "Not Found")),
         };
         let reads_body = matches!(head.method, Method::POST | Method::PUT);
-        let body = if reads_body { read_body(body, BODY_LIMIT).await? } else { Bytes::new() };
-        let query = if reads_body { Vec::new() } else { query(head.uri.query().unwrap_or_default())? };
+        let mut body = if reads_body || form { read_body(body, BODY_LIMIT).await? } else { Bytes::new() };
+        let mut query =
+            if reads_body { Vec::new() } else { query::parse(head.uri.query().unwrap_or_default())? };
+        if form && head.method != Method::POST {
+            // The body was a form, and is read as one; there is no other.
+            let parameters = std::mem::take(&mut body);
+            query.extend(query::parse(&String::from_utf8_lossy(&parameters))?);
+        }
         let parameters = Parameters { path, query };
         let answering = (binding.invoke)(&self.api, &body, &parameters);
         match tokio::time::timeout(TIMEOUT, answering).await {
-            Ok(answer) => Ok(json_reply(answer?)),
+            Ok(answer) => Ok(Answered { response: json_reply(answer?), message: Some((binding.answer)()) }),
             Err(_) => Err(Error::new(
                 Code::Unavailable,
                 format!("no answer from the database within {} s", TIMEOUT.as_secs()),
@@ -119,7 +187,7 @@ impl ServerHttp {
 }
 
 fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let service = query(request.uri().query().unwrap_or_default())
+    let service = query::parse(request.uri().query().unwrap_or_default())
         .ok()
         .and_then(|pairs| pairs.into_iter().find(|(name, _)| name == "service"))
         .map(|(_, value)| value)
@@ -131,48 +199,11 @@ fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
 }
 
-/// The pairs of a query string, decoded.
-fn query(text: &str) -> Result<Vec<(String, String)>, Error> {
-    if text.contains(';') {
-        return Err(Error::new(Code::InvalidArgument, "invalid semicolon separator in query"));
-    }
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode = |text: &str| {
-                percent_decode(&text.replace('+', " "))
-                    .ok_or_else(|| Error::new(Code::InvalidArgument, format!("invalid URL escape {text:?}")))
-            };
-            Ok((decode(name)?, decode(value)?))
-        })
-        .collect()
-}
-
 impl HttpService for ServerHttp {
     fn call(
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> {
         Box::pin(async move { self.answer(request).await })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn query_strings_are_decoded_and_refused_by_name() {
-        assert_eq!(
-            query("a=1&b=x%20y+z&&c").unwrap(),
-            [
-                ("a".to_owned(), "1".to_owned()),
-                ("b".to_owned(), "x y z".to_owned()),
-                ("c".to_owned(), String::new()),
-            ]
-        );
-        assert!(query("a=%zz").unwrap_err().message.contains("%zz"));
-        assert!(query("a=1;b=2").is_err());
     }
 }

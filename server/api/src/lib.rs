@@ -7,12 +7,16 @@
 mod calls;
 mod constraints;
 mod data;
+mod deadline;
 mod distributions;
 mod error;
 mod evaluate;
 mod flags;
+mod form;
 mod http;
 mod namespaces;
+mod pretty;
+mod query;
 mod rest;
 mod rollouts;
 mod rules;

@@ -19,6 +19,8 @@ pub(crate) struct Binding {
     /// Path below `/api/v1/`; `{name}` stands for a field.
     pub(crate) path: &'static str,
     pub(crate) invoke: Invoke,
+    /// Full name of the answer's message.
+    pub(crate) answer: fn() -> String,
 }
 
 /// What a path leads to.
@@ -36,6 +38,11 @@ pub(crate) struct Bindings(Arc<Vec<Binding>>);
 impl Bindings {
     pub(crate) fn new(bindings: Vec<Binding>) -> Self {
         Self(Arc::new(bindings))
+    }
+
+    /// Whether a path can be called with this verb.
+    pub(crate) fn offers(&self, method: &Method, segments: &[&str]) -> bool {
+        matches!(self.find(method, segments), Found::Call(..))
     }
 
     /// The call of a path; of several patterns that match, the one declared later wins.

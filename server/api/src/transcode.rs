@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use flipt_serving::{Code, Error};
+use flipt_model::validation::go_quote;
+use flipt_serving::{Code, Error, http::mend_surrogates};
 use prost::{Message, Name};
 use prost_reflect::{
     Cardinality, DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind,
@@ -42,14 +43,15 @@ pub(crate) fn from_body<M: Message + Name + Default>(
     let mut object = if body.iter().all(u8::is_ascii_whitespace) {
         Map::new()
     } else {
-        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let body = mend_surrogates(body);
+        let mut deserializer = serde_json::Deserializer::from_slice(&body);
         match serde::Deserialize::deserialize(&mut deserializer).map_err(syntax)? {
             Value::Object(object) => object,
             Value::Null => Map::new(),
             _ => return Err(unfit()),
         }
     };
-    normalise(&mut object, &descriptor);
+    normalise(&mut object, &descriptor)?;
     for (name, value) in &parameters.path {
         set(&mut object, &descriptor, name, Value::String((*value).to_owned()));
     }
@@ -124,6 +126,28 @@ pub(crate) fn to_json<M: Message + Name>(message: &M) -> Result<Vec<u8>, Error> 
     Ok(json)
 }
 
+/// The indented form of an answer, in which default values are left out (api spec, section 2.4).
+///
+/// # Errors
+/// [`Code::Internal`] if the text is not a message of this name.
+pub(crate) fn pretty(name: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
+    let internal =
+        |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("encoding answer: {error}"));
+    let descriptor =
+        POOL.get_message_by_name(name).ok_or_else(|| internal(&format!("no descriptor of {name}")))?;
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let message =
+        DynamicMessage::deserialize(descriptor, &mut deserializer).map_err(|error| internal(&error))?;
+    let mut json = Vec::new();
+    message
+        .serialize_with_options(
+            &mut serde_json::Serializer::pretty(&mut json),
+            &SerializeOptions::new().skip_default_fields(true),
+        )
+        .map_err(|error| internal(&error))?;
+    Ok(json)
+}
+
 fn decode<M: Message + Default>(
     object: Map<String, Value>,
     descriptor: &MessageDescriptor,
@@ -157,7 +181,10 @@ fn set(object: &mut Map<String, Value>, descriptor: &MessageDescriptor, name: &s
 
 /// Brings an object into the form that strict proto3 JSON knows: camelCase names only (they win over
 /// snake_case), no `null` except in free-form values, the later of several members of a oneof.
-fn normalise(object: &mut Map<String, Value>, descriptor: &MessageDescriptor) {
+///
+/// # Errors
+/// [`Code::InvalidArgument`] for values that Flipt refuses and proto3 JSON would let through.
+fn normalise(object: &mut Map<String, Value>, descriptor: &MessageDescriptor) -> Result<(), Error> {
     let given = std::mem::take(object);
     let mut later = Vec::new();
     for (name, value) in given {
@@ -165,7 +192,7 @@ fn normalise(object: &mut Map<String, Value>, descriptor: &MessageDescriptor) {
         if value.is_null() {
             continue;
         }
-        let value = normalised(value, &field);
+        let value = normalised(value, &field)?;
         if name == field.json_name() {
             object.insert(name, value);
         } else {
@@ -185,12 +212,19 @@ fn normalise(object: &mut Map<String, Value>, descriptor: &MessageDescriptor) {
             object.remove(name);
         }
     }
+    Ok(())
 }
 
-fn normalised(value: Value, field: &FieldDescriptor) -> Value {
-    let Kind::Message(message) = field.kind() else { return value };
+fn normalised(value: Value, field: &FieldDescriptor) -> Result<Value, Error> {
+    let message = match field.kind() {
+        Kind::Message(message) => message,
+        kind => {
+            check_scalar(&value, &kind)?;
+            return Ok(value);
+        }
+    };
     if field.is_map() {
-        return match value {
+        return Ok(match value {
             Value::Object(entries) => Value::Object(
                 entries
                     .into_iter()
@@ -200,31 +234,66 @@ fn normalised(value: Value, field: &FieldDescriptor) -> Value {
                     .collect(),
             ),
             other => other,
-        };
+        });
     }
     // Well-known types have JSON forms of their own.
+    if message.full_name() == "google.protobuf.Struct" {
+        check_struct(&value)?;
+    }
     if message.full_name().starts_with("google.protobuf.") {
-        return value;
+        return Ok(value);
     }
-    match (value, field.cardinality()) {
-        (Value::Object(mut object), _) => {
-            normalise(&mut object, &message);
-            Value::Object(object)
+    let nested = |value: Value| match value {
+        Value::Object(mut object) => {
+            normalise(&mut object, &message)?;
+            Ok(Value::Object(object))
         }
-        (Value::Array(items), Cardinality::Repeated) => Value::Array(
-            items
-                .into_iter()
-                .map(|item| match item {
-                    Value::Object(mut object) => {
-                        normalise(&mut object, &message);
-                        Value::Object(object)
-                    }
-                    other => other,
-                })
-                .collect(),
-        ),
-        (other, _) => other,
+        other => Ok(other),
+    };
+    match (value, field.cardinality()) {
+        (Value::Array(items), Cardinality::Repeated) => {
+            items.into_iter().map(nested).collect::<Result<_, _>>().map(Value::Array)
+        }
+        (value, _) => nested(value),
     }
+}
+
+/// Refuses enum names that nobody knows, and numbers that are not written as whole ones.
+fn check_scalar(value: &Value, kind: &Kind) -> Result<(), Error> {
+    match (kind, value) {
+        (Kind::Enum(known), Value::String(name)) if known.get_value_by_name(name).is_none() => {
+            // The text quotes the JSON token, which has quotes of its own.
+            let token = go_quote(&value.to_string());
+            Err(Error::new(
+                Code::InvalidArgument,
+                format!("unknown value {token} for enum {}", known.full_name()),
+            ))
+        }
+        (Kind::Enum(_) | Kind::Int32 | Kind::Uint32, Value::Number(number)) if number.is_f64() => {
+            Err(unfit())
+        }
+        (Kind::Int32 | Kind::Uint32, Value::String(text)) if text.trim().parse::<i64>().is_err() => {
+            Err(unfit())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses free-form objects that are none, in the reference's words.
+fn check_struct(value: &Value) -> Result<(), Error> {
+    let kind = match value {
+        Value::Object(_) | Value::Null => return Ok(()),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+    };
+    Err(Error::new(
+        Code::InvalidArgument,
+        format!(
+            "bad StructValue: json: cannot unmarshal {kind} into Go value of type map[string]json.RawMessage"
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -278,6 +347,36 @@ mod tests {
             body::<pb::CreateFlagRequest>(r#"{"enabled":"yes"}"#).unwrap_err().message,
             "invalid values for key(s) in json body"
         );
+    }
+
+    #[test]
+    fn enums_are_known_names_or_numbers_and_whole_numbers_are_written_so() {
+        let refusal = |json: &str| body::<pb::CreateRuleRequest>(json).unwrap_err().message;
+        assert_eq!(
+            refusal(r#"{"segmentOperator":"XOR"}"#),
+            r#"unknown value "\"XOR\"" for enum flipt.SegmentOperator"#
+        );
+        assert_eq!(
+            refusal(r#"{"segmentOperator":"1"}"#),
+            r#"unknown value "\"1\"" for enum flipt.SegmentOperator"#
+        );
+        for json in [r#"{"rank":1.0}"#, r#"{"rank":1e0}"#, r#"{"rank":"1.0"}"#, r#"{"segmentOperator":1.5}"#]
+        {
+            assert_eq!(refusal(json), "invalid values for key(s) in json body", "{json}");
+        }
+        let rule: pb::CreateRuleRequest = body(r#"{"segmentOperator":7}"#).unwrap();
+        assert_eq!(rule.segment_operator, 7);
+    }
+
+    #[test]
+    fn the_pretty_form_leaves_default_values_out() {
+        let json = to_json(&pb::Flag {
+            key: "a".into(),
+            metadata: Some(flipt_proto::json_to_struct(&Map::new())),
+            ..Default::default()
+        });
+        let text = String::from_utf8(pretty("flipt.Flag", &json.unwrap()).unwrap()).unwrap();
+        assert_eq!(text, "{\n  \"key\": \"a\",\n  \"metadata\": {}\n}");
     }
 
     #[test]

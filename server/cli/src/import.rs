@@ -15,14 +15,10 @@ pub(crate) async fn run(sources: &Sources, options: ImportOptions) -> Result<Exi
     let config = sources.load_and_log(false)?;
     let (text, encoding) = read(&options)?;
     let documents = read_import(&text, encoding).map_err(|error| {
+        // Texts that scripts know do not name the place.
         let place = error.place();
-        let text = error.to_string();
-        // Where the text does not name the place already.
-        if text.contains("line ") {
-            Failure::new(text)
-        } else {
-            Failure::new(format!("{text} (line {}, column {})", place.line, place.column))
-        }
+        tracing::info!(line = place.line, column = place.column, "document refused");
+        Failure::new(error)
     })?;
     let namespaces =
         documents.into_iter().map(|document| target(document, &options)).collect::<Result<Vec<_>, _>>()?;

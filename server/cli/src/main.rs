@@ -8,6 +8,7 @@ mod config;
 mod database;
 mod export;
 mod failure;
+mod health;
 mod import;
 mod logging;
 mod migrate;

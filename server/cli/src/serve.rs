@@ -22,7 +22,7 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::{config::Sources, database, failure::Failure, publisher::Publisher};
+use crate::{config::Sources, database, failure::Failure, health, publisher::Publisher};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     };
 
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let (health, health_service) = health::service();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()

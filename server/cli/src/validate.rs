@@ -94,16 +94,19 @@ fn text_report(issues: &[Issue]) -> String {
     report
 }
 
+/// One line, keys in the reference's order.
 fn json_report(issues: &[Issue]) -> String {
-    let list: Vec<serde_json::Value> = issues
+    let text = |value: &str| flipt_model::validation::canonical_json(&value.into());
+    let list: Vec<String> = issues
         .iter()
         .map(|issue| {
-            serde_json::json!({
-                "message": issue.message,
-                "location": { "file": issue.file, "line": issue.line },
-            })
+            format!(
+                r#"{{"message":{},"location":{{"file":{},"line":{}}}}}"#,
+                text(&issue.message),
+                text(&issue.file),
+                issue.line
+            )
         })
         .collect();
-    let text = flipt_model::validation::canonical_json(&serde_json::Value::Array(list));
-    format!("{text}\n")
+    format!("[{}]\n", list.join(","))
 }

@@ -49,6 +49,12 @@ fn read_metadata(text: &str) -> Result<Option<Struct>, StoreError> {
     Ok(json.as_ref().map(json_to_struct))
 }
 
+/// Metadata as everything but lists shows them: without entries, there are none.
+fn without_empty_metadata(flag: pb::Flag) -> pb::Flag {
+    let metadata = flag.metadata.filter(|metadata| !metadata.fields.is_empty());
+    pb::Flag { metadata, ..flag }
+}
+
 fn write_metadata(metadata: &Struct) -> Param {
     Param::Json(Value::Object(struct_to_json(metadata)).to_string())
 }
@@ -79,7 +85,7 @@ async fn find(transaction: &mut Transaction<'_>, namespace: &str, key: &str) -> 
         .await?
         .ok_or_else(|| not_found(namespace, key))?;
     let variants = variants::of_flag(transaction, namespace, key).await?;
-    Ok(from_row(&row)?.with_variants(variants))
+    Ok(without_empty_metadata(from_row(&row)?.with_variants(variants)))
 }
 
 pub(crate) async fn exists(
@@ -125,7 +131,10 @@ pub(crate) async fn list(
         .into_iter()
         .map(|bare| {
             let variants = variants.remove(&bare.flag.key).unwrap_or_default();
-            bare.with_variants(variants)
+            let mut flag = bare.with_variants(variants);
+            // Lists show them even if there are none (api spec, section 10).
+            flag.metadata.get_or_insert_default();
+            flag
         })
         .collect();
     Ok(pb::FlagList { flags, next_page_token, total_count: crate::store::total(total) })
@@ -163,7 +172,9 @@ pub(crate) async fn create(
         )
         .await?;
     writer.touch_flag(namespace, &request.key);
-    find(&mut writer.transaction, namespace, &request.key).await
+    let flag = find(&mut writer.transaction, namespace, &request.key).await?;
+    // The answer repeats the metadata that were given, also empty ones.
+    Ok(pb::Flag { metadata: flag.metadata.or_else(|| request.metadata.clone()), ..flag })
 }
 
 pub(crate) async fn update(

@@ -228,7 +228,10 @@ async fn write_rules(
     variants: &HashMap<String, String>,
 ) -> Result<(), StoreError> {
     for rule in &flag.rules {
-        require_segments(writer, namespace, "rule", flag, &rule.segments).await?;
+        if !segments::all_exist(&mut writer.transaction, namespace, &rule.segments).await? {
+            let error = rules::missing_parts(namespace, &flag.key, single(&rule.segments));
+            return Err(creating("rule", error));
+        }
         let id =
             rules::insert(writer, namespace, &flag.key, rule.rank, rule.operator.number(), &rule.segments)
                 .await?;
@@ -252,7 +255,10 @@ async fn write_rollouts(writer: &mut Writer, namespace: &str, flag: &Flag) -> Re
                 NewRule::Threshold { percentage: *percentage, value: *value }
             }
             RolloutRule::Segment { segments, operator, value } => {
-                require_segments(writer, namespace, "rollout", flag, segments).await?;
+                if !segments::all_exist(&mut writer.transaction, namespace, segments).await? {
+                    let error = rollouts::missing_parts(namespace, &flag.key, single(segments));
+                    return Err(creating("rollout", error));
+                }
                 NewRule::Segment { keys: segments.clone(), operator: operator.number(), value: *value }
             }
         };
@@ -261,21 +267,17 @@ async fn write_rollouts(writer: &mut Writer, namespace: &str, flag: &Flag) -> Re
     Ok(())
 }
 
-async fn require_segments(
-    writer: &mut Writer,
-    namespace: &str,
-    kind: &str,
-    flag: &Flag,
-    keys: &[String],
-) -> Result<(), StoreError> {
-    for key in keys {
-        if !segments::exists(&mut writer.transaction, namespace, key).await? {
-            return Err(StoreError::NotFound(format!(
-                "creating {kind}: flag {} or segment {}",
-                names::joined(namespace, &flag.key),
-                names::joined(namespace, key)
-            )));
-        }
+/// The segment that an error names: none of several.
+fn single(keys: &[String]) -> &str {
+    match keys {
+        [key] => key,
+        _ => "",
     }
-    Ok(())
+}
+
+fn creating(kind: &str, error: StoreError) -> StoreError {
+    match error {
+        StoreError::NotFound(what) => StoreError::NotFound(format!("creating {kind}: {what}")),
+        other => other,
+    }
 }

@@ -69,6 +69,13 @@ fn not_found(namespace: &str, id: &str) -> StoreError {
     StoreError::NotFound(format!("rollout {}", names::joined(namespace, id)))
 }
 
+/// A rollout's flag, or one of its segments, does not exist: one pair of quotes around both, as Flipt writes
+/// it (api spec, section 3.4).
+pub(crate) fn missing_parts(namespace: &str, flag: &str, segment: &str) -> StoreError {
+    let text = format!("{namespace}/{flag} or segment {segment}");
+    StoreError::NotFound(format!("flag {}", flipt_model::validation::go_quote(&text)))
+}
+
 /// The rules of all rollouts that a filter on `rollouts t` selects, by rollout id.
 async fn stored_rules(
     transaction: &mut Transaction<'_>,
@@ -213,13 +220,8 @@ pub(crate) async fn create(
                     NewRule::Threshold { .. } => true,
                 };
             if !known {
-                // One pair of quotes around both, as Flipt writes it (api spec, section 3.4).
                 #[allow(deprecated)]
-                let text = format!("{namespace}/{flag} or segment {}", segment.segment_key);
-                return Err(StoreError::NotFound(format!(
-                    "flag {}",
-                    flipt_model::validation::go_quote(&text)
-                )));
+                return Err(missing_parts(namespace, flag, &segment.segment_key));
             }
             rule
         }

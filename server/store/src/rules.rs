@@ -54,6 +54,15 @@ fn not_found(namespace: &str, id: &str) -> StoreError {
     StoreError::NotFound(format!("rule {}", names::joined(namespace, id)))
 }
 
+/// A rule's flag, or one of its segments, does not exist. Of several segments none is named.
+pub(crate) fn missing_parts(namespace: &str, flag: &str, segment: &str) -> StoreError {
+    StoreError::NotFound(format!(
+        "flag {} or segment {}",
+        names::joined(namespace, flag),
+        names::joined(namespace, segment)
+    ))
+}
+
 pub(crate) async fn get(
     transaction: &mut Transaction<'_>,
     request: &pb::GetRuleRequest,
@@ -175,11 +184,7 @@ pub(crate) async fn create(
     let known = flags::exists(&mut writer.transaction, namespace, &request.flag_key).await?
         && segments::all_exist(&mut writer.transaction, namespace, &keys).await?;
     if !known {
-        return Err(StoreError::NotFound(format!(
-            "flag {} or segment {}",
-            names::joined(namespace, &request.flag_key),
-            names::joined(namespace, single)
-        )));
+        return Err(missing_parts(namespace, &request.flag_key, single));
     }
     let id = insert(writer, namespace, &request.flag_key, request.rank, operator, &keys).await?;
     find(&mut writer.transaction, namespace, &id).await

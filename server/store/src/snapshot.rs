@@ -97,7 +97,11 @@ pub(crate) async fn read(
                     })
                     .collect(),
                 default_variant: flag.default_variant.filter(|_| is_variant).map(|variant| {
-                    EvaluationVariant { id: variant.id, key: variant.key, attachment: variant.attachment }
+                    EvaluationVariant {
+                        id: variant.id,
+                        key: variant.key,
+                        attachment: compact(variant.attachment),
+                    }
                 }),
                 key: flag.key,
                 name: flag.name,
@@ -134,6 +138,10 @@ fn evaluation_segment(segment: pb::Segment) -> EvaluationSegment {
     }
 }
 
+fn compact(attachment: String) -> String {
+    flipt_model::validation::compact_json(&attachment).unwrap_or(attachment)
+}
+
 fn evaluation_distribution(
     distribution: &pb::Distribution,
     variants: &HashMap<String, (String, String)>,
@@ -142,7 +150,7 @@ fn evaluation_distribution(
     EvaluationDistribution {
         variant_id: distribution.variant_id.clone(),
         variant_key: key,
-        variant_attachment: flipt_model::validation::compact_json(&attachment).unwrap_or(attachment),
+        variant_attachment: compact(attachment),
         rollout: distribution.rollout,
         ..Default::default()
     }

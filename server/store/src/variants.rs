@@ -16,19 +16,25 @@ use crate::{
 const COLUMNS: &str =
     r#"id, flag_key, "key", name, description, attachment, namespace_key, created_at, updated_at"#;
 
+/// A variant with its attachment as it is stored.
 fn from_row(row: &Row) -> Result<pb::Variant, StoreError> {
-    let attachment = row.text(5)?;
     Ok(pb::Variant {
         id: row.text(0)?,
         flag_key: row.text(1)?,
         key: row.text(2)?,
         name: row.text(3)?,
         description: row.text(4)?,
-        attachment: compact_json(&attachment).unwrap_or(attachment),
+        attachment: row.text(5)?,
         namespace_key: row.text(6)?,
         created_at: Some(from_unix_micros(row.time(7)?)),
         updated_at: Some(from_unix_micros(row.time(8)?)),
     })
+}
+
+/// A variant as everything but lists shows it: insignificant white space is taken out of the attachment.
+fn compacted(variant: pb::Variant) -> pb::Variant {
+    let attachment = compact_json(&variant.attachment).unwrap_or(variant.attachment);
+    pb::Variant { attachment, ..variant }
 }
 
 pub(crate) async fn of_flag(
@@ -40,9 +46,10 @@ pub(crate) async fn of_flag(
         "SELECT {COLUMNS} FROM variants WHERE namespace_key = ? AND flag_key = ? ORDER BY created_at, id"
     );
     let rows = transaction.fetch_all(&sql, params![namespace, flag]).await?;
-    rows.iter().map(from_row).collect()
+    rows.iter().map(|row| from_row(row).map(compacted)).collect()
 }
 
+/// Every variant of a namespace, attachments as they were given (api spec, section 10).
 pub(crate) async fn of_namespace(
     transaction: &mut Transaction<'_>,
     namespace: &str,
@@ -58,14 +65,14 @@ async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Variant
         .fetch_optional(&sql, params![id])
         .await?
         .ok_or_else(|| StoreError::NotFound(format!("variant {}", go_quote(id))))?;
-    from_row(&row)
+    from_row(&row).map(compacted)
 }
 
 fn stored_attachment(attachment: &str) -> Param {
     if attachment.is_empty() {
         return Param::Null;
     }
-    Param::Json(compact_json(attachment).unwrap_or_else(|| attachment.to_owned()))
+    Param::Json(attachment.to_owned())
 }
 
 async fn require_unique(

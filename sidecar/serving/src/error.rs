@@ -11,6 +11,8 @@ pub enum Code {
     InvalidArgument,
     /// Indicates a missing resource or route.
     NotFound,
+    /// Indicates a call that took longer than its caller allowed.
+    DeadlineExceeded,
     /// Indicates a caller whose token does not permit the request.
     PermissionDenied,
     /// Indicates input beyond a size limit.
@@ -36,6 +38,7 @@ impl Code {
         match self {
             Self::InvalidArgument => tonic::Code::InvalidArgument,
             Self::NotFound => tonic::Code::NotFound,
+            Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
             Self::PermissionDenied => tonic::Code::PermissionDenied,
             Self::ResourceExhausted => tonic::Code::ResourceExhausted,
             Self::Unimplemented => tonic::Code::Unimplemented,
@@ -51,6 +54,7 @@ impl Code {
         match self {
             Self::InvalidArgument => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,

@@ -13,7 +13,7 @@ use serde::{
 };
 use serde_json::error::Category;
 
-use crate::{Code, Error};
+use crate::{Code, Error, http::mend_surrogates};
 
 /// Reads a message from a body. An empty body, white space and `null` are an empty message; unknown
 /// fields and whatever follows the first JSON value are ignored.
@@ -24,7 +24,8 @@ pub(crate) fn decode<T: Message>(body: &[u8]) -> Result<T, Error> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(T::default());
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let body = mend_surrogates(body);
+    let mut deserializer = serde_json::Deserializer::from_slice(&body);
     match Wrapped::<T>::deserialize(&mut deserializer) {
         Ok(message) => Ok(message.0),
         Err(error) => Err(Error::new(

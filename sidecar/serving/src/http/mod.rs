@@ -3,6 +3,7 @@
 mod body;
 pub mod path;
 mod reply;
+mod surrogates;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use flipt_proto::{evaluation, flipt as legacy, ofrep};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use prost::Name as _;
 
 use crate::{
     Code, Error, Evaluator, Gate, Scope,
@@ -18,7 +20,11 @@ use crate::{
 };
 
 pub use body::{BODY_LIMIT, read as read_body};
-pub use reply::{error as error_reply, json as json_reply, not_found as not_found_reply, text as text_reply};
+pub use reply::{
+    error as error_reply, json as json_reply, not_found as not_found_reply, ofrep_error as ofrep_error_reply,
+    text as text_reply,
+};
+pub use surrogates::mend as mend_surrogates;
 
 /// Header that names the namespace of OFREP calls.
 const OFREP_NAMESPACE: &str = "x-flipt-namespace";
@@ -63,6 +69,28 @@ impl Operation {
             _ => Method::POST,
         }
     }
+
+    fn answer(&self) -> String {
+        match self {
+            Self::Boolean => evaluation::BooleanEvaluationResponse::full_name(),
+            Self::Variant => evaluation::VariantEvaluationResponse::full_name(),
+            Self::Batch => evaluation::BatchEvaluationResponse::full_name(),
+            Self::Legacy { .. } => legacy::EvaluationResponse::full_name(),
+            Self::LegacyBatch { .. } => legacy::BatchEvaluationResponse::full_name(),
+            Self::OfrepConfiguration => ofrep::GetProviderConfigurationResponse::full_name(),
+            Self::OfrepFlag { .. } => ofrep::EvaluatedFlag::full_name(),
+            Self::OfrepBulk => ofrep::BulkEvaluationResponse::full_name(),
+        }
+    }
+}
+
+/// What a path of the evaluation API is called with and answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The only verb.
+    pub method: Method,
+    /// Full name of the answer's message.
+    pub answer: String,
 }
 
 /// Serves the evaluation paths.
@@ -79,12 +107,22 @@ impl EvaluationHttp {
         Self { evaluator, gate }
     }
 
-    /// Whether this service answers for a path: every operation, and all below `/evaluate` and `/ofrep`.
+    /// What a path offers, if there is an operation at it.
+    #[must_use]
+    pub fn offer(path: &str) -> Option<Offer> {
+        let segments = path::split(path)?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        Operation::of(&segments)
+            .map(|operation| Offer { method: operation.method(), answer: operation.answer() })
+    }
+
+    /// Whether this service answers for a path: every operation, and all below `/evaluate/v1` and `/ofrep`.
     #[must_use]
     pub fn owns(path: &str) -> bool {
         let Some(segments) = path::split(path) else { return false };
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        matches!(segments.first(), Some(&("evaluate" | "ofrep"))) || Operation::of(&segments).is_some()
+        matches!(segments.as_slice(), ["evaluate", "v1", ..] | ["ofrep", ..])
+            || Operation::of(&segments).is_some()
     }
 
     /// Answers a request to a path that [`EvaluationHttp::owns`].
@@ -184,7 +222,7 @@ mod tests {
         ] {
             assert!(EvaluationHttp::owns(path), "{path}");
         }
-        for path in ["/", "/api/v1/flags", "/health", "/api/v1/namespaces/evaluate"] {
+        for path in ["/", "/api/v1/flags", "/health", "/api/v1/namespaces/evaluate", "/evaluate/v2/boolean"] {
             assert!(!EvaluationHttp::owns(path), "{path}");
         }
     }

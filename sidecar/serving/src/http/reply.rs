@@ -40,7 +40,8 @@ pub fn error(error: &Error) -> Response<Full<Bytes>> {
 }
 
 /// A failure in OFREP's form.
-pub(crate) fn ofrep_error(error: &Error) -> Response<Full<Bytes>> {
+#[must_use]
+pub fn ofrep_error(error: &Error) -> Response<Full<Bytes>> {
     let mut response = reply(error.code.http(), "application/json", response::ofrep_error(error));
     challenge(error, &mut response);
     response
