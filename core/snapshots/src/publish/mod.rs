@@ -9,7 +9,7 @@ use crate::format::{
     EncodedObject, Encoding, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, Pointer,
     PointerKind, SCHEMA_VERSION, decode, encode, feature_file_is_valid,
 };
-use crate::store::{Etag, Got, Headers, Precondition, Put, Store, StoreError, StoreErrorKind};
+use crate::store::{Etag, Got, Headers, Precondition, Put, Source, Store, StoreError, StoreErrorKind};
 
 mod garbage;
 
@@ -211,10 +211,13 @@ async fn read_pointer(
     store: &dyn Store,
     key: &str,
 ) -> Result<Option<(Result<Pointer, FormatError>, Etag)>, StoreError> {
-    Ok(match store.get(key, None, MAX_POINTER_BYTES).await? {
-        Got::Found { bytes, etag } => Some((Pointer::parse(&bytes), etag)),
-        Got::Missing | Got::NotModified => None,
-    })
+    match store.get(key, None, MAX_POINTER_BYTES).await {
+        Ok(Got::Found { bytes, etag }) => Ok(Some((Pointer::parse(&bytes), etag))),
+        Ok(Got::Missing | Got::NotModified) => Ok(None),
+        // Unlike a bucket, a folder is created by the first write.
+        Err(error) if error.kind == StoreErrorKind::BucketMissing && store.source() == Source::File => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes `snapshot` the current one of `environment`.

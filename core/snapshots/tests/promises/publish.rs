@@ -227,3 +227,13 @@ async fn a_folder_holds_nothing_but_what_is_documented() {
     assert_eq!(names(""), [".flipt-lock", "v1"]);
     assert_eq!(names("v1/default"), ["current.json", "history", "objects"]);
 }
+
+#[tokio::test]
+async fn the_first_publication_creates_the_folder_but_never_a_bucket() {
+    for (place, creates) in [(Place::folder(), true), (Place::s3().await, false)] {
+        let store = place.elsewhere().await;
+        let published =
+            flipt_snapshots::publish(&*store, ENVIRONMENT, sample(1), version(1), options()).await;
+        assert_eq!(published.is_ok_and(|published| published.changed), creates);
+    }
+}
