@@ -125,7 +125,11 @@ async fn assert_not_ready(sidecar: &Sidecar) {
     let context = json!({ "context": { "targetingKey": "e" } });
     for path in ["/ofrep/v1/evaluate/flags/checkout", "/ofrep/v1/evaluate/flags"] {
         let answer = sidecar.post(path, &context, None).await.unwrap();
-        assert_eq!((answer.status, &answer.json()["errorCode"]), (503, &json!("PROVIDER_NOT_READY")), "{path}");
+        assert_eq!(
+            (answer.status, &answer.json()["errorCode"]),
+            (503, &json!("PROVIDER_NOT_READY")),
+            "{path}"
+        );
     }
     let legacy = json!({ "flagKey": "checkout", "entityId": "e" });
     assert_eq!(sidecar.post("/api/v1/evaluate", &legacy, None).await.unwrap().status, 503);
@@ -149,8 +153,13 @@ async fn until_it_recovers(sidecar: &Sidecar) {
     .unwrap();
     assert_eq!(sidecar.probe("/startupz").await, Ok(200));
     assert_eq!(sidecar.probe("/readyz").await, Ok(200));
-    let status = sidecar.status().await.unwrap();
-    assert_eq!((&status["upstream"], &status["source"]), (&json!("ok"), &json!("s3")));
+    // Whoever asks may learn the new flags a moment before the status does.
+    until("the status says so", PATIENCE, || async {
+        let status = sidecar.status().await.unwrap();
+        (&status["upstream"], &status["source"]) == (&json!("ok"), &json!("s3"))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
