@@ -24,6 +24,7 @@ pub(crate) async fn run(sources: &Sources, options: ExportOptions) -> Result<Exi
     if options.namespace.is_some() {
         eprintln!("Flag --namespace has been deprecated, please use namespaces instead");
     }
+    options.check_selection().map_err(Failure::new)?;
     let config = sources.load_and_log(false)?;
     match options.output.as_deref() {
         Some(url) if url.contains("://") => publish(&config, url, &options).await,
