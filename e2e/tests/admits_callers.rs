@@ -151,7 +151,9 @@ async fn refuses_a_caller_without_a_token() {
     let ground = Ground::new().await;
     let sidecar = ground.same_pod().await;
     assert_eq!(fate(&sidecar, "default", None).await, Fate::UNKNOWN);
-    for scheme in ["Basic dXNlcjpwYXNz", "Bearer", "Bearer ", "bearer x", "Bearer a.b", "Bearer a.b.c.d", "Bearer ÿ"] {
+    for scheme in
+        ["Basic dXNlcjpwYXNz", "Bearer", "Bearer ", "bearer x", "Bearer a.b", "Bearer a.b.c.d", "Bearer ÿ"]
+    {
         let answer = http::request("POST", sidecar.url("/evaluate/v1/boolean"))
             .json(&json!({ "flagKey": "on", "entityId": "e" }))
             .header("authorization", scheme)
@@ -278,10 +280,8 @@ async fn without_keys_callers_are_told_to_come_back_until_the_keys_appear() {
     let sidecar = ground.same_pod().await;
     let token = ground.key.token(&caller());
     assert_eq!(fate(&sidecar, "default", Some(&token)).await, Fate::UNAVAILABLE);
-    let answer = sidecar
-        .post("/ofrep/v1/evaluate/flags/on", &json!({ "context": {} }), Some(&token))
-        .await
-        .unwrap();
+    let answer =
+        sidecar.post("/ofrep/v1/evaluate/flags/on", &json!({ "context": {} }), Some(&token)).await.unwrap();
     assert_eq!(answer.json()["errorCode"], "PROVIDER_NOT_READY");
     write_jwks(&ground.jwks(), &[&ground.key]).unwrap();
     until("the token is admitted", PATIENCE, || async {

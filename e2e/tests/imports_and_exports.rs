@@ -75,7 +75,10 @@ fn below_header(text: &str) -> &str {
 
 #[test]
 fn a_document_exported_imported_and_exported_again_is_byte_identical_in_both_encodings() {
-    let several = format!("{RICH}---\n{}", "namespace: {key: shop, name: Shop, description: A shop}\nflags: [{key: a, name: A, enabled: true}]\n");
+    let several = format!(
+        "{RICH}---\n{}",
+        "namespace: {key: shop, name: Shop, description: A shop}\nflags: [{key: a, name: A, enabled: true}]\n"
+    );
     let first = Database::with(&several);
     for name in ["all.yaml", "all.yml", "all.json"] {
         let exported = first.path(name);
@@ -163,7 +166,11 @@ fn a_failing_import_changes_nothing() {
             &[][..],
             "segment \"default/nope\" not found",
         ),
-        ("flags: [{key: new, name: New}, {key: old, name: Old}]\n", &[], "flag \"default/old\" is not unique"),
+        (
+            "flags: [{key: new, name: New}, {key: old, name: Old}]\n",
+            &[],
+            "flag \"default/old\" is not unique",
+        ),
         (
             "namespace: other\nflags: [{key: new, name: New}]\n---\nnamespace: third\nflags: [{key: d, name: D}, {key: d, name: D}]\n",
             &[],
@@ -183,9 +190,8 @@ fn a_failing_import_changes_nothing() {
 
 #[test]
 fn skip_existing_leaves_what_is_there_and_adds_the_rest() {
-    let database = Database::with(
-        "flags: [{key: old, name: Old}]\nsegments: [{key: s, name: Old segment}]\n",
-    );
+    let database =
+        Database::with("flags: [{key: old, name: Old}]\nsegments: [{key: s, name: Old segment}]\n");
     let document = "flags: [{key: old, name: Changed}, {key: new, name: New}]\nsegments: [{key: s, name: Changed}, {key: t, name: New segment}]\n";
     database.import(document, &["--skip-existing"]).success().unwrap();
     let exported = database.export_all();
@@ -200,7 +206,8 @@ fn skip_existing_leaves_what_is_there_and_adds_the_rest() {
 
 #[test]
 fn drop_replaces_everything() {
-    let database = Database::with("flags: [{key: old, name: Old}]\n---\nnamespace: gone\nflags: [{key: x, name: X}]\n");
+    let database =
+        Database::with("flags: [{key: old, name: Old}]\n---\nnamespace: gone\nflags: [{key: x, name: X}]\n");
     let document = recorded("version-1.3.yaml");
     database.import(&document, &["--drop"]).success().unwrap();
     assert_eq!(database.export_all(), recorded("version-1.3.exported.yaml"));

@@ -62,7 +62,8 @@ impl Ground {
         let elsewhere = self.s3.at("flags/elsewhere");
         import(&self.cli, false);
         self.cli.run(&["export", "--all-namespaces", "-o", &elsewhere]).unwrap().success().unwrap();
-        let pointer: Value = serde_json::from_slice(&self.read(&format!("elsewhere/{POINTER}")).await).unwrap();
+        let pointer: Value =
+            serde_json::from_slice(&self.read(&format!("elsewhere/{POINTER}")).await).unwrap();
         let path = pointer["path"].as_str().unwrap().to_owned();
         let object = self.read(&format!("elsewhere/v1/default/{path}")).await;
         let (pointer, object) = damage(pointer, object);

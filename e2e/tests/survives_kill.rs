@@ -87,8 +87,7 @@ async fn write_flag(base: &str, namespace: &str, key: &str, delete: bool) -> Wri
 async fn write_until_death(base: Arc<str>, namespace: Arc<str>, writer: usize) -> Vec<Written> {
     let mut all = Vec::new();
     for number in 0.. {
-        let written =
-            write_flag(&base, &namespace, &format!("w{writer}-{number}"), number % 3 == 2).await;
+        let written = write_flag(&base, &namespace, &format!("w{writer}-{number}"), number % 3 == 2).await;
         let died = written.acknowledged < written.attempted;
         all.push(written);
         if died {
@@ -124,7 +123,10 @@ async fn seen(server: &Server, written: &Written) -> usize {
         assert_eq!((step, &rule["segmentKey"]), (2, &json!("everyone")), "{rule}");
         step = 3;
         if let [distribution] = rule["distributions"].as_array().unwrap().as_slice() {
-            assert_eq!((&distribution["variantId"], &distribution["rollout"]), (&variants[0]["id"], &json!(100.0)));
+            assert_eq!(
+                (&distribution["variantId"], &distribution["rollout"]),
+                (&variants[0]["id"], &json!(100.0))
+            );
             step = 4;
         }
     }

@@ -125,7 +125,11 @@ async fn assert_not_ready(sidecar: &Sidecar) {
     let context = json!({ "context": { "targetingKey": "e" } });
     for path in ["/ofrep/v1/evaluate/flags/checkout", "/ofrep/v1/evaluate/flags"] {
         let answer = sidecar.post(path, &context, None).await.unwrap();
-        assert_eq!((answer.status, &answer.json()["errorCode"]), (503, &json!("PROVIDER_NOT_READY")), "{path}");
+        assert_eq!(
+            (answer.status, &answer.json()["errorCode"]),
+            (503, &json!("PROVIDER_NOT_READY")),
+            "{path}"
+        );
     }
     let legacy = json!({ "flagKey": "checkout", "entityId": "e" });
     assert_eq!(sidecar.post("/api/v1/evaluate", &legacy, None).await.unwrap().status, 503);

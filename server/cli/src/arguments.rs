@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, error::ContextKind, error::ContextValue, er
 /// from environment variables (FLIPT_SERVER_HTTP_PORT=…), then the configuration file, then defaults; see
 /// `flipt config` for the result.
 #[derive(Debug, Parser)]
-#[command(name = "flipt", version, disable_help_subcommand = false)]
+#[command(name = "flipt", disable_help_subcommand = false)]
 pub(crate) struct Arguments {
     /// Configuration file (.yml, .json or .toml).
     #[arg(long, global = true, value_name = "FILE")]
@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
     /// Run pending migrations while starting the server.
     #[arg(long, hide = true)]
     pub(crate) force_migrate: bool,
+
+    /// Print the version.
+    #[arg(short, long)]
+    pub(crate) version: bool,
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -54,14 +58,14 @@ pub(crate) struct ExportOptions {
     pub(crate) output: Option<String>,
 
     /// Namespaces to export, comma-separated.
-    #[arg(long, value_name = "KEYS", value_delimiter = ',', group = "selection")]
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
     pub(crate) namespaces: Option<Vec<String>>,
 
-    #[arg(short, long, value_name = "KEYS", value_delimiter = ',', group = "selection", hide = true)]
+    #[arg(short, long, value_name = "KEYS", value_delimiter = ',', hide = true)]
     pub(crate) namespace: Option<Vec<String>>,
 
     /// Export every namespace.
-    #[arg(long, group = "selection")]
+    #[arg(long)]
     pub(crate) all_namespaces: bool,
 
     /// Put namespaces, flags, segments and variants in key order.
@@ -84,6 +88,28 @@ pub(crate) struct ExportOptions {
     /// Snapshot only: publish a snapshot without flags over one that has some.
     #[arg(long)]
     pub(crate) guard_allow_empty: bool,
+}
+
+impl ExportOptions {
+    /// Fails if the namespaces are chosen in more than one way.
+    ///
+    /// # Errors
+    /// The text of the cli spec, section 4.
+    pub(crate) fn check_selection(&self) -> Result<(), String> {
+        let given = [
+            ("all-namespaces", self.all_namespaces),
+            ("namespace", self.namespace.is_some()),
+            ("namespaces", self.namespaces.is_some()),
+        ];
+        let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        if given.len() < 2 {
+            return Ok(());
+        }
+        Err(format!(
+            "if any flags in the group [all-namespaces namespaces namespace] are set none of the others can be; [{}] were all set",
+            given.join(" ")
+        ))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -150,10 +176,10 @@ pub(crate) enum ConfigCommand {
 /// The exit code, after help or an error was printed.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {
     Arguments::try_parse().map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{}", error.render().ansi());
-            ExitCode::SUCCESS
-        }
+        ErrorKind::DisplayHelp => match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         _ => {
             eprintln!("Error: {}", describe(&error));
             ExitCode::FAILURE
@@ -216,6 +242,23 @@ mod tests {
         assert_eq!(refusal(&["--foo"]), "unknown flag: --foo");
         assert!(refusal(&["foo"]).starts_with("unknown command \"foo\" for \"flipt\"\n"));
         assert_eq!(refusal(&["import"]), "import filename required");
+    }
+
+    #[test]
+    fn namespaces_are_chosen_in_one_way() {
+        let check = |arguments: &[&str]| {
+            let arguments = ["flipt", "export"].iter().chain(arguments);
+            match Arguments::try_parse_from(arguments).unwrap().command {
+                Some(Command::Export(options)) => options.check_selection(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(check(&["--namespaces", "a,b"]), Ok(()));
+        assert!(
+            check(&["--namespaces", "a", "--all-namespaces"])
+                .unwrap_err()
+                .ends_with("[all-namespaces namespaces] were all set")
+        );
     }
 
     #[test]
