@@ -121,8 +121,6 @@ pub(crate) struct Finished {
     pub(crate) effective: Vec<Effective>,
 }
 
-<<<<<<< HEAD
-=======
 /// How a text that cannot be used is refused.
 #[derive(Clone, Copy)]
 enum Refusal {
@@ -147,13 +145,6 @@ impl Refusal {
     }
 }
 
-/// What a value found for a key is.
-enum Found {
-    Text(String),
-    List,
-}
-
->>>>>>> conformance
 /// Reads keys one by one.
 pub(crate) struct Reader<'a> {
     path: Option<&'a Path>,
@@ -243,26 +234,10 @@ impl<'a> Reader<'a> {
         let origin = self.file_origin(node.place);
         match &node.value {
             Value::Null => None,
-<<<<<<< HEAD
             Value::Scalar(text) => Some((text.clone(), origin)),
             Value::List(_) => {
                 self.fail(key, origin, "expected one value, got a list");
                 None
-=======
-            Value::Scalar(text) => Some((Found::Text(text.clone()), origin)),
-            Value::List(items) => {
-                let texts: Option<Vec<String>> = items
-                    .iter()
-                    .map(|item| match &item.value {
-                        Value::Scalar(text) => Some(text.clone()),
-                        _ => None,
-                    })
-                    .collect();
-                if texts.is_none() {
-                    self.fail(key, origin.clone(), "expected a list of texts");
-                }
-                texts.map(|_| (Found::List, origin))
->>>>>>> conformance
             }
             Value::Map(_) => {
                 self.fail(key, origin, "expected one value, got a map");
@@ -285,15 +260,7 @@ impl<'a> Reader<'a> {
     ) -> (T, Origin) {
         match self.find(key) {
             None => (default, Origin::Default),
-<<<<<<< HEAD
             Some((text, origin)) => match parse(&text) {
-=======
-            Some((Found::List, origin)) => {
-                self.fail(key, origin.clone(), format!("expected {allowed}, got a list"));
-                (default, origin)
-            }
-            Some((Found::Text(text), origin)) => match parse(&text) {
->>>>>>> conformance
                 Some(value) => (value, origin),
                 None => {
                     let (wording, problem) = refusal.of(&text, allowed);
