@@ -7,6 +7,7 @@ use flipt_evaluation::{EvaluationError, Reason, Request, Snapshot};
 use flipt_model::{
     Namespace,
     document::{Encoding, read_import},
+    namespace_or_default,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ fn snapshot() -> Snapshot {
             ..Namespace::default()
         })
         .collect();
-    Snapshot::compile(&flipt_model::Snapshot { namespaces, ..Default::default() })
+    Snapshot::compile(&flipt_model::Snapshot { namespaces })
 }
 
 const fn reason(reason: Reason) -> &'static str {
@@ -41,7 +42,7 @@ fn sorted<'a>(segments: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 fn answer(snapshot: &Snapshot, case: &Evaluation) -> Value {
     let request = Request {
-        namespace: &case.namespace_key,
+        namespace: namespace_or_default(&case.namespace_key),
         flag: &case.flag_key,
         entity: &case.entity_id,
         context: &case.context,
@@ -65,10 +66,17 @@ fn answer(snapshot: &Snapshot, case: &Evaluation) -> Value {
         }),
     };
     answer.unwrap_or_else(|error| {
+        // A server with a database says of an unknown namespace that the flag does not exist.
+        let error = match error {
+            EvaluationError::NamespaceNotFound { namespace } => {
+                EvaluationError::FlagNotFound { namespace, flag: case.flag_key.clone() }
+            }
+            other => other,
+        };
         let code = match error {
             EvaluationError::FlagNotFound { .. } => 5,
             EvaluationError::WrongFlagType(_) => 3,
-            other => panic!("{other}: {case:?}"),
+            ref other => panic!("{other}: {case:?}"),
         };
         json!({ "code": code, "message": error.to_string() })
     })

@@ -1,8 +1,11 @@
 //! The command line's grammar, and its errors in the form that scripts know (cli spec, section 1.4).
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, error::ContextKind, error::ContextValue, error::ErrorKind};
+use clap::{
+    ArgAction, Args, CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// Feature flags for Kubernetes: the server, and tools for its data.
 ///
@@ -175,7 +178,7 @@ pub(crate) enum ConfigCommand {
 /// # Errors
 /// The exit code, after help or an error was printed.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {
-    Arguments::try_parse().map_err(|error| match error.kind() {
+    Arguments::try_parse_from(with_plain_switches(std::env::args_os())).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp => match error.print() {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
@@ -187,6 +190,33 @@ pub(crate) fn parse() -> Result<Arguments, ExitCode> {
     })
 }
 
+/// The arguments with `--switch=true` written as `--switch`, and `--switch=false` left out (cli spec, section
+/// 1.4).
+fn with_plain_switches(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let switches = switches(&Arguments::command());
+    let mut ended = false;
+    arguments
+        .filter_map(|argument| {
+            ended |= argument == "--";
+            let text = argument.to_str().filter(|_| !ended).and_then(|text| text.strip_prefix("--"));
+            match text.and_then(|text| text.split_once('=')).filter(|(name, _)| switches.contains(*name)) {
+                Some((name, "1" | "t" | "T" | "true" | "TRUE" | "True")) => Some(format!("--{name}").into()),
+                Some((_, "0" | "f" | "F" | "false" | "FALSE" | "False")) => None,
+                _ => Some(argument),
+            }
+        })
+        .collect()
+}
+
+/// Names of the flags that take no value, of a command and all below it.
+fn switches(command: &clap::Command) -> BTreeSet<String> {
+    let own = command
+        .get_arguments()
+        .filter(|argument| matches!(argument.get_action(), ArgAction::SetTrue))
+        .filter_map(|argument| argument.get_long().map(str::to_owned));
+    own.chain(command.get_subcommands().flat_map(switches)).collect()
+}
+
 fn describe(error: &clap::Error) -> String {
     let text = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -195,8 +225,11 @@ fn describe(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-            if argument.starts_with('-') {
+            if argument.starts_with("--") {
                 return format!("unknown flag: {argument}");
+            }
+            if let Some(short) = argument.strip_prefix('-').and_then(|letters| letters.chars().next()) {
+                return format!("unknown shorthand flag: {short:?} in {argument}");
             }
             format!("unknown command {argument:?} for \"flipt\"\nRun 'flipt --help' for usage.")
         }
@@ -223,8 +256,6 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn refusal(arguments: &[&str]) -> String {
@@ -240,8 +271,21 @@ mod tests {
     #[test]
     fn mistakes_are_reported_as_scripts_know_them() {
         assert_eq!(refusal(&["--foo"]), "unknown flag: --foo");
+        assert_eq!(refusal(&["-z"]), "unknown shorthand flag: 'z' in -z");
         assert!(refusal(&["foo"]).starts_with("unknown command \"foo\" for \"flipt\"\n"));
         assert_eq!(refusal(&["import"]), "import filename required");
+    }
+
+    #[test]
+    fn switches_may_be_written_with_a_value() {
+        let plain = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(OsString::from);
+            with_plain_switches(arguments).into_iter().map(|a| a.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(plain(&["import", "--stdin=true", "--drop=false"]), ["import", "--stdin"]);
+        for untouched in [["export", "--output=true"], ["import", "--stdin=maybe"], ["--", "--stdin=true"]] {
+            assert_eq!(plain(&untouched), untouched);
+        }
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub(crate) struct Finished {
 enum Refusal {
     /// As not of this type.
     Type(&'static str),
+    Port,
     Duration,
     Choice,
 }
@@ -133,6 +134,12 @@ enum Refusal {
 impl Refusal {
     fn of(self, text: &str, allowed: &str) -> (Wording, String) {
         match self {
+            // The reference notices only when it listens (config spec, section 1.7).
+            Self::Port if text.trim().parse::<i64>().is_ok() => {
+                let port = text.trim();
+                (Wording::Ours, format!("listen tcp: address {port}: invalid port, expected {allowed}"))
+            }
+            Self::Port => Self::Type("int").of(text, allowed),
             Self::Type(name) => (
                 Wording::Undecodable,
                 format!("cannot parse value as '{name}': {text:?}, expected {allowed}"),
@@ -298,7 +305,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn port(&mut self, key: &'static str, default: u16) -> u16 {
-        let expected = (Refusal::Type("int"), "a port, 0 to 65535");
+        let expected = (Refusal::Port, "a port, 0 to 65535");
         let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
         self.record(key, value.to_string(), false, origin);
         value
