@@ -153,8 +153,13 @@ async fn until_it_recovers(sidecar: &Sidecar) {
     .unwrap();
     assert_eq!(sidecar.probe("/startupz").await, Ok(200));
     assert_eq!(sidecar.probe("/readyz").await, Ok(200));
-    let status = sidecar.status().await.unwrap();
-    assert_eq!((&status["upstream"], &status["source"]), (&json!("ok"), &json!("s3")));
+    // Whoever asks may learn the new flags a moment before the status does.
+    until("the status says so", PATIENCE, || async {
+        let status = sidecar.status().await.unwrap();
+        (&status["upstream"], &status["source"]) == (&json!("ok"), &json!("s3"))
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

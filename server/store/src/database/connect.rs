@@ -83,9 +83,10 @@ impl Database {
             .create_if_missing(options.create)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
-            .journal_mode(SqliteJournalMode::Wal)
             // An acknowledged write must survive a power cut, not only the death of the process.
             .synchronous(SqliteSynchronous::Full);
+        // The mode stays in the file: who only looks leaves it as it is.
+        let connect = if options.create { connect.journal_mode(SqliteJournalMode::Wal) } else { connect };
         let open = |source| ConnectError::Open { path: path.clone(), source };
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
