@@ -28,13 +28,18 @@ struct Deviation {
     reason: String,
 }
 
-/// Files about something that is not built yet.
+/// What is about something that is not built yet: whole files, or steps of one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Later {
     feature: String,
     /// Files, or whole areas.
+    #[serde(default)]
     files: Vec<String>,
+    /// The file that the steps are in.
+    file: Option<String>,
+    #[serde(default)]
+    steps: Vec<String>,
 }
 
 /// What a file's outcomes amount to.
@@ -44,7 +49,7 @@ pub struct Verdict {
     pub passed: usize,
     /// Steps that differ as listed, or where the recorded answer is a defect.
     pub deviating: usize,
-    /// Steps of a file whose feature is not built yet.
+    /// Steps about a feature that is not built yet.
     pub later: usize,
     /// What is wrong: answers that differ without being listed, and entries that are out of date.
     pub problems: Vec<String>,
@@ -83,7 +88,10 @@ impl Deviations {
                 found.push(format!("deviation in {}: no reason", deviation.file));
             }
         }
-        for name in self.later.iter().flat_map(|later| &later.files) {
+        for later in self.later.iter().filter(|later| later.steps.is_empty() != later.file.is_none()) {
+            found.push(format!("later {:?}: steps need a file, and a file needs steps", later.feature));
+        }
+        for name in self.later.iter().flat_map(|later| later.files.iter().chain(&later.file)) {
             if !files.contains(name) && !is_area(name) {
                 found.push(format!("later {name}: no such file or area"));
             }
@@ -106,9 +114,20 @@ impl Deviations {
             self.deviations.iter().filter(|deviation| deviation.file == file).collect();
         let whole = entries.iter().any(|deviation| deviation.steps.is_empty());
         let listed: BTreeSet<&String> = entries.iter().flat_map(|deviation| &deviation.steps).collect();
+        let later: BTreeSet<&String> = self
+            .later
+            .iter()
+            .filter(|later| later.file.as_deref() == Some(file))
+            .flat_map(|later| &later.steps)
+            .collect();
         for outcome in outcomes {
             let is_listed = listed.contains(&outcome.step);
+            let is_later = later.contains(&outcome.step);
             match outcome.differences.is_empty() {
+                true if is_later => {
+                    verdict.problems.push(format!("{:?} passes: take it off the list", outcome.step));
+                }
+                false if is_later => verdict.later += 1,
                 true if is_listed => {
                     verdict.problems.push(format!("{:?} does not deviate any more", outcome.step));
                 }
@@ -124,7 +143,7 @@ impl Deviations {
         if whole && verdict.deviating == 0 {
             verdict.problems.push("no step of the file deviates any more".to_owned());
         }
-        for step in listed {
+        for step in listed.into_iter().chain(later) {
             if !outcomes.iter().any(|outcome| outcome.step == *step) {
                 verdict.problems.push(format!("{step:?} is listed, but there is no such step"));
             }
@@ -153,6 +172,14 @@ mod tests {
         assert_eq!((verdict.passed, verdict.deviating, verdict.problems.len()), (1, 1, 0));
         assert_eq!(lists.judge("a/b", &[outcome("s", true), outcome("t", true)]).problems.len(), 1);
         assert_eq!(lists.judge("a/c", &[outcome("s", true)]).problems.len(), 1);
+    }
+
+    #[test]
+    fn single_steps_may_wait_for_a_feature() {
+        let lists = lists("[[later]]\nfeature = 'f'\nfile = 'a/b'\nsteps = ['s']\n");
+        let verdict = lists.judge("a/b", &[outcome("s", true), outcome("t", false)]);
+        assert_eq!((verdict.passed, verdict.later, verdict.problems.len()), (1, 1, 0));
+        assert_eq!(lists.judge("a/b", &[outcome("s", false)]).problems.len(), 1);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The command line's grammar, and its errors in the form that scripts know (cli spec, section 1.4).
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, error::ContextKind, error::ContextValue, error::ErrorKind};
+use clap::{
+    ArgAction, Args, CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// Feature flags for Kubernetes: the server, and tools for its data.
 ///
@@ -10,7 +13,7 @@ use clap::{Args, Parser, Subcommand, error::ContextKind, error::ContextValue, er
 /// from environment variables (FLIPT_SERVER_HTTP_PORT=…), then the configuration file, then defaults; see
 /// `flipt config` for the result.
 #[derive(Debug, Parser)]
-#[command(name = "flipt", version, disable_help_subcommand = false)]
+#[command(name = "flipt", disable_help_subcommand = false)]
 pub(crate) struct Arguments {
     /// Configuration file (.yml, .json or .toml).
     #[arg(long, global = true, value_name = "FILE")]
@@ -23,6 +26,10 @@ pub(crate) struct Arguments {
     /// Run pending migrations while starting the server.
     #[arg(long, hide = true)]
     pub(crate) force_migrate: bool,
+
+    /// Print the version.
+    #[arg(short, long)]
+    pub(crate) version: bool,
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -54,14 +61,14 @@ pub(crate) struct ExportOptions {
     pub(crate) output: Option<String>,
 
     /// Namespaces to export, comma-separated.
-    #[arg(long, value_name = "KEYS", value_delimiter = ',', group = "selection")]
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
     pub(crate) namespaces: Option<Vec<String>>,
 
-    #[arg(short, long, value_name = "KEYS", value_delimiter = ',', group = "selection", hide = true)]
+    #[arg(short, long, value_name = "KEYS", value_delimiter = ',', hide = true)]
     pub(crate) namespace: Option<Vec<String>>,
 
     /// Export every namespace.
-    #[arg(long, group = "selection")]
+    #[arg(long)]
     pub(crate) all_namespaces: bool,
 
     /// Put namespaces, flags, segments and variants in key order.
@@ -84,6 +91,28 @@ pub(crate) struct ExportOptions {
     /// Snapshot only: publish a snapshot without flags over one that has some.
     #[arg(long)]
     pub(crate) guard_allow_empty: bool,
+}
+
+impl ExportOptions {
+    /// Fails if the namespaces are chosen in more than one way.
+    ///
+    /// # Errors
+    /// The text of the cli spec, section 4.
+    pub(crate) fn check_selection(&self) -> Result<(), String> {
+        let given = [
+            ("all-namespaces", self.all_namespaces),
+            ("namespace", self.namespace.is_some()),
+            ("namespaces", self.namespaces.is_some()),
+        ];
+        let given: Vec<&str> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        if given.len() < 2 {
+            return Ok(());
+        }
+        Err(format!(
+            "if any flags in the group [all-namespaces namespaces namespace] are set none of the others can be; [{}] were all set",
+            given.join(" ")
+        ))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -149,16 +178,43 @@ pub(crate) enum ConfigCommand {
 /// # Errors
 /// The exit code, after help or an error was printed.
 pub(crate) fn parse() -> Result<Arguments, ExitCode> {
-    Arguments::try_parse().map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            print!("{}", error.render().ansi());
-            ExitCode::SUCCESS
-        }
+    Arguments::try_parse_from(with_plain_switches(std::env::args_os())).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp => match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
         _ => {
             eprintln!("Error: {}", describe(&error));
             ExitCode::FAILURE
         }
     })
+}
+
+/// The arguments with `--switch=true` written as `--switch`, and `--switch=false` left out (cli spec, section
+/// 1.4).
+fn with_plain_switches(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let switches = switches(&Arguments::command());
+    let mut ended = false;
+    arguments
+        .filter_map(|argument| {
+            ended |= argument == "--";
+            let text = argument.to_str().filter(|_| !ended).and_then(|text| text.strip_prefix("--"));
+            match text.and_then(|text| text.split_once('=')).filter(|(name, _)| switches.contains(*name)) {
+                Some((name, "1" | "t" | "T" | "true" | "TRUE" | "True")) => Some(format!("--{name}").into()),
+                Some((_, "0" | "f" | "F" | "false" | "FALSE" | "False")) => None,
+                _ => Some(argument),
+            }
+        })
+        .collect()
+}
+
+/// Names of the flags that take no value, of a command and all below it.
+fn switches(command: &clap::Command) -> BTreeSet<String> {
+    let own = command
+        .get_arguments()
+        .filter(|argument| matches!(argument.get_action(), ArgAction::SetTrue))
+        .filter_map(|argument| argument.get_long().map(str::to_owned));
+    own.chain(command.get_subcommands().flat_map(switches)).collect()
 }
 
 fn describe(error: &clap::Error) -> String {
@@ -169,8 +225,11 @@ fn describe(error: &clap::Error) -> String {
     match error.kind() {
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-            if argument.starts_with('-') {
+            if argument.starts_with("--") {
                 return format!("unknown flag: {argument}");
+            }
+            if let Some(short) = argument.strip_prefix('-').and_then(|letters| letters.chars().next()) {
+                return format!("unknown shorthand flag: {short:?} in {argument}");
             }
             format!("unknown command {argument:?} for \"flipt\"\nRun 'flipt --help' for usage.")
         }
@@ -197,8 +256,6 @@ fn first_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn refusal(arguments: &[&str]) -> String {
@@ -214,8 +271,38 @@ mod tests {
     #[test]
     fn mistakes_are_reported_as_scripts_know_them() {
         assert_eq!(refusal(&["--foo"]), "unknown flag: --foo");
+        assert_eq!(refusal(&["-z"]), "unknown shorthand flag: 'z' in -z");
         assert!(refusal(&["foo"]).starts_with("unknown command \"foo\" for \"flipt\"\n"));
         assert_eq!(refusal(&["import"]), "import filename required");
+    }
+
+    #[test]
+    fn switches_may_be_written_with_a_value() {
+        let plain = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(OsString::from);
+            with_plain_switches(arguments).into_iter().map(|a| a.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(plain(&["import", "--stdin=true", "--drop=false"]), ["import", "--stdin"]);
+        for untouched in [["export", "--output=true"], ["import", "--stdin=maybe"], ["--", "--stdin=true"]] {
+            assert_eq!(plain(&untouched), untouched);
+        }
+    }
+
+    #[test]
+    fn namespaces_are_chosen_in_one_way() {
+        let check = |arguments: &[&str]| {
+            let arguments = ["flipt", "export"].iter().chain(arguments);
+            match Arguments::try_parse_from(arguments).unwrap().command {
+                Some(Command::Export(options)) => options.check_selection(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(check(&["--namespaces", "a,b"]), Ok(()));
+        assert!(
+            check(&["--namespaces", "a", "--all-namespaces"])
+                .unwrap_err()
+                .ends_with("[all-namespaces namespaces] were all set")
+        );
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) async fn run(sources: &Sources, options: ExportOptions) -> Result<Exi
     if options.namespace.is_some() {
         eprintln!("Flag --namespace has been deprecated, please use namespaces instead");
     }
+    options.check_selection().map_err(Failure::new)?;
     let config = sources.load_and_log(false)?;
     match options.output.as_deref() {
         Some(url) if url.contains("://") => publish(&config, url, &options).await,
@@ -122,7 +123,6 @@ async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<
         flipt_snapshots::open(&location).await.map_err(|error| Failure::with_code(STORE_FAILED, error))?;
     let store = database::open_existing_store(config).await?;
     let (state, version) = store.read_state().await.map_err(Failure::new)?;
-    store.close().await;
     let publication = PublishOptions {
         writer: publisher::WRITER.to_owned(),
         features: publisher::feature_files(&state),
@@ -134,13 +134,25 @@ async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<
         ..Default::default()
     };
     let version = flipt_snapshots::publish::Version { epoch: version.epoch, revision: version.revision };
-    let published = flipt_snapshots::publish(&*target, &options.environment, state, version, publication)
-        .await
-        .map_err(|error| match error {
-            PublishError::Guarded { .. } => Failure::with_code(REFUSED_BY_GUARD, error),
-            PublishError::Store(_) => Failure::with_code(STORE_FAILED, error),
-            other => Failure::new(other),
-        })?;
+    let published =
+        flipt_snapshots::publish(&*target, &options.environment, state, version, publication).await;
+    let overtaken = match &published {
+        // Between our reading and now, the server may have published something newer of the same database.
+        Err(PublishError::RevisionRegressed { current, .. }) => {
+            *current <= store.read_state().await.map_err(Failure::new)?.1.revision
+        }
+        _ => false,
+    };
+    store.close().await;
+    if overtaken {
+        println!("{}", serde_json::json!({ "changed": false, "superseded": true }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let published = published.map_err(|error| match error {
+        PublishError::Guarded { .. } => Failure::with_code(REFUSED_BY_GUARD, error),
+        PublishError::Store(_) => Failure::with_code(STORE_FAILED, error),
+        other => Failure::new(other),
+    })?;
     for warning in &published.warnings {
         tracing::warn!(warning, "publication is not complete");
     }

@@ -15,6 +15,7 @@ mod migrate;
 mod publisher;
 mod serve;
 mod validate;
+mod version;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,10 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    if arguments.version {
+        print!("{}", version::banner());
+        return ExitCode::SUCCESS;
+    }
     // Before any client is made: the whole process has one TLS provider.
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         eprintln!("Error: another TLS provider is installed already");
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { config, strict_config, force_migrate, command } = arguments;
+    let Arguments { config, strict_config, force_migrate, version: _, command } = arguments;
     let sources = config::Sources { path: config, strict: strict_config };
     match command {
         None => serve::run(&sources, force_migrate).await,

@@ -6,7 +6,7 @@ use flipt_config::Snapshots;
 use flipt_model::{DEFAULT_ENVIRONMENT, Snapshot, document};
 use flipt_snapshots::{
     Location, Store as SnapshotStore,
-    publish::{PublishOptions, Version},
+    publish::{PublishError, PublishOptions, Version},
 };
 use flipt_store::Store;
 use flipt_telemetry::{
@@ -137,9 +137,18 @@ impl Publisher {
         };
         let revision = version.revision;
         let version = Version { epoch: version.epoch, revision };
-        let published = flipt_snapshots::publish(&**opened, DEFAULT_ENVIRONMENT, state, version, options)
-            .await
-            .map_err(|error| error.to_string())?;
+        let published =
+            flipt_snapshots::publish(&**opened, DEFAULT_ENVIRONMENT, state, version, options).await;
+        let published = match published {
+            Ok(published) => published,
+            // Another publisher of this database was faster with a newer state: what we wanted is done.
+            Err(PublishError::RevisionRegressed { current, .. })
+                if current <= self.store.live().version.revision =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         for warning in &published.warnings {
             tracing::warn!(warning, "publication is not complete");
         }

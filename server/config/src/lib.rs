@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, path::Path};
 
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
-pub use reader::{Effective, InvalidValue, Origin, UnknownKey};
+pub use reader::{Effective, InvalidValue, Origin, UnknownKey, Wording};
 pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Storage, StorageType, Ui};
 
 use reader::Reader;
@@ -65,12 +65,28 @@ pub enum ConfigError {
     #[error("loading configuration: {0}")]
     File(#[from] FileError),
     /// Indicates values that do not fit; all of them are listed.
-    #[error("loading configuration: {}", list(.0))]
+    #[error("{}", list(.0))]
     Values(Vec<InvalidValue>),
 }
 
 fn list(values: &[InvalidValue]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+    let of = |wanted: fn(Wording) -> bool, separator: &str| {
+        let chosen = values.iter().filter(|value| wanted(value.wording)).map(ToString::to_string);
+        chosen.collect::<Vec<_>>().join(separator)
+    };
+    let undecodable = of(|wording| wording == Wording::Undecodable, "\n");
+    let others = of(|wording| !matches!(wording, Wording::Undecodable | Wording::Bare), "\n  ");
+    match (undecodable.as_str(), others.as_str()) {
+        ("", "") => of(|wording| wording == Wording::Bare, "\n"),
+        ("", _) => format!("loading configuration: {others}"),
+        // The whole text is known to scripts as long as nothing but types is wrong.
+        _ => {
+            let separator = if others.is_empty() { "" } else { "\n" };
+            format!(
+                "loading configuration: decoding failed due to the following error(s):\n\n{undecodable}{separator}{others}"
+            )
+        }
+    }
 }
 
 /// Loads the configuration from this file (or none) and these environment variables.
@@ -225,6 +241,33 @@ mod tests {
     fn a_section_of_the_wrong_shape_is_named() {
         let error = load_yaml("server: 5\n", &[]).unwrap_err().to_string();
         assert!(error.contains("server") && error.contains("map"), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_get_the_texts_that_scripts_know() {
+        let told = |yaml: &str| load_yaml(yaml, &[]).unwrap_err().to_string();
+        let decoding = "loading configuration: decoding failed due to the following error(s):\n\n";
+        let text = told("server:\n  http_port: eighty\n");
+        assert!(
+            text.starts_with(&format!("{decoding}'server.http_port' cannot parse value as 'int': ")),
+            "{text}"
+        );
+        let text = told("cors: 5\n");
+        assert!(
+            text.starts_with(&format!("{decoding}'cors' expected a map or struct, got \"int\"")),
+            "{text}"
+        );
+        assert_eq!(told("version: \"9\"\n"), "loading configuration: invalid version: 9");
+        assert_eq!(told("storage:\n  type: cloud\n"), "unexpected storage type: \"cloud\"");
+        assert!(told("log:\n  grpc_level: LOUD\n").starts_with("parsing grpc log level (\"LOUD\"): "));
+        assert_eq!(
+            told("ui:\n  topbar:\n    color: red\n"),
+            "loading configuration: expected valid hex color, got red"
+        );
+        assert_eq!(
+            told("server:\n  protocol: https\n"),
+            "loading configuration: field \"server.cert_file\": non-empty value is required"
+        );
     }
 
     #[test]

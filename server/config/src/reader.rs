@@ -44,9 +44,21 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Which of the reference's error texts a wrong value gets (config spec, sections 1.7 and 1.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wording {
+    /// Indicates a value that is not of its key's type: `'<key>' <problem>`.
+    Undecodable,
+    /// Indicates a text of the reference, which stands alone.
+    Fixed,
+    /// Indicates a text of the reference that does not even say that configuration was being loaded.
+    Bare,
+    /// Indicates a text of ours.
+    Ours,
+}
+
 /// A value that does not fit its key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{origin}: {key}: {problem}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidValue {
     /// The key.
     pub key: String,
@@ -54,6 +66,19 @@ pub struct InvalidValue {
     pub origin: Origin,
     /// What is wrong, and what is allowed.
     pub problem: String,
+    /// How that is told.
+    pub wording: Wording,
+}
+
+impl fmt::Display for InvalidValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, origin, problem, wording } = self;
+        match wording {
+            Wording::Undecodable => write!(f, "'{key}' {problem} ({origin})"),
+            Wording::Fixed | Wording::Bare => f.write_str(problem),
+            Wording::Ours => write!(f, "{origin}: {key}: {problem}"),
+        }
+    }
 }
 
 /// A key that nobody knows.
@@ -94,6 +119,37 @@ pub(crate) struct Finished {
     pub(crate) unknown: Vec<UnknownKey>,
     pub(crate) notes: Vec<String>,
     pub(crate) effective: Vec<Effective>,
+}
+
+/// How a text that cannot be used is refused.
+#[derive(Clone, Copy)]
+enum Refusal {
+    /// As not of this type.
+    Type(&'static str),
+    Port,
+    Duration,
+    Choice,
+}
+
+impl Refusal {
+    fn of(self, text: &str, allowed: &str) -> (Wording, String) {
+        match self {
+            // The reference notices only when it listens (config spec, section 1.7).
+            Self::Port if text.trim().parse::<i64>().is_ok() => {
+                let port = text.trim();
+                (Wording::Ours, format!("listen tcp: address {port}: invalid port, expected {allowed}"))
+            }
+            Self::Port => Self::Type("int").of(text, allowed),
+            Self::Type(name) => (
+                Wording::Undecodable,
+                format!("cannot parse value as '{name}': {text:?}, expected {allowed}"),
+            ),
+            Self::Duration => {
+                (Wording::Undecodable, format!("time: invalid duration {text:?}, expected {allowed}"))
+            }
+            Self::Choice => (Wording::Ours, format!("cannot use {text:?}: expected {allowed}")),
+        }
+    }
 }
 
 /// Reads keys one by one.
@@ -158,7 +214,17 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn fail(&mut self, key: &str, origin: Origin, problem: impl Into<String>) {
-        self.errors.push(InvalidValue { key: key.to_owned(), origin, problem: problem.into() });
+        self.fail_as(Wording::Ours, key, origin, problem);
+    }
+
+    pub(crate) fn fail_as(
+        &mut self,
+        wording: Wording,
+        key: &str,
+        origin: Origin,
+        problem: impl Into<String>,
+    ) {
+        self.errors.push(InvalidValue { key: key.to_owned(), origin, problem: problem.into(), wording });
     }
 
     fn file_origin(&self, place: Option<Place>) -> Origin {
@@ -197,14 +263,15 @@ impl<'a> Reader<'a> {
         key: &'static str,
         default: T,
         parse: impl FnOnce(&str) -> Option<T>,
-        allowed: &str,
+        (refusal, allowed): (Refusal, &str),
     ) -> (T, Origin) {
         match self.find(key) {
             None => (default, Origin::Default),
             Some((text, origin)) => match parse(&text) {
                 Some(value) => (value, origin),
                 None => {
-                    self.fail(key, origin.clone(), format!("cannot use {text:?}: expected {allowed}"));
+                    let (wording, problem) = refusal.of(&text, allowed);
+                    self.fail_as(wording, key, origin.clone(), problem);
                     (default, origin)
                 }
             },
@@ -212,14 +279,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn text(&mut self, key: &'static str, default: &str) -> String {
-        let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), "a text");
+        let expected = (Refusal::Choice, "a text");
+        let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), expected);
         self.record(key, value.clone(), true, origin);
         value
     }
 
     /// A text that is shown masked: whole, or the password of a URL.
     pub(crate) fn secret_url(&mut self, key: &'static str, default: &str) -> (String, Origin) {
-        let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), "a URL");
+        let expected = (Refusal::Choice, "a URL");
+        let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), expected);
         self.record(key, mask_password(&value), true, origin.clone());
         (value, origin)
     }
@@ -230,20 +299,21 @@ impl<'a> Reader<'a> {
             "0" | "f" | "F" | "false" | "False" | "FALSE" | "no" | "off" => Some(false),
             _ => None,
         };
-        let (value, origin) = self.read(key, default, parse, "true or false");
+        let (value, origin) = self.read(key, default, parse, (Refusal::Type("bool"), "true or false"));
         self.record(key, value.to_string(), false, origin);
         value
     }
 
     pub(crate) fn port(&mut self, key: &'static str, default: u16) -> u16 {
-        let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), "a port, 0 to 65535");
+        let expected = (Refusal::Port, "a port, 0 to 65535");
+        let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
         self.record(key, value.to_string(), false, origin);
         value
     }
 
     pub(crate) fn count(&mut self, key: &'static str, default: u32) -> u32 {
-        let (value, origin) =
-            self.read(key, default, |text| text.trim().parse().ok(), "a whole number, 0 or more");
+        let expected = (Refusal::Type("int"), "a whole number, 0 or more");
+        let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
         self.record(key, value.to_string(), false, origin);
         value
     }
@@ -251,7 +321,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn duration(&mut self, key: &'static str, default: Duration, least: Duration) -> Duration {
         let allowed = format!("a duration such as 500ms, 15s or 1h30m, at least {}", duration::format(least));
         let parse = |text: &str| duration::parse(text).filter(|duration| *duration >= least);
-        let (value, origin) = self.read(key, default, parse, &allowed);
+        let (value, origin) = self.read(key, default, parse, (Refusal::Duration, &allowed));
         self.record(key, duration::format(value), true, origin);
         value
     }
@@ -265,7 +335,7 @@ impl<'a> Reader<'a> {
         let allowed =
             format!("one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
         let parse = |text: &str| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
-        let (value, origin) = self.read(key, default, parse, &allowed);
+        let (value, origin) = self.read(key, default, parse, (Refusal::Choice, &allowed));
         let name = choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| *name);
         self.record(key, name.to_owned(), true, origin.clone());
         (value, origin)
@@ -301,6 +371,13 @@ impl<'a> Reader<'a> {
         };
         for (name, place, child) in entries {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if prefix.is_empty()
+                && self.is_open(&key)
+                && matches!(child.value, Value::Scalar(_) | Value::List(_))
+            {
+                self.refuse_section(&key, child);
+                continue;
+            }
             if self.known.contains(&key) || self.is_open(&key) {
                 continue;
             }
@@ -310,10 +387,7 @@ impl<'a> Reader<'a> {
             match &child.value {
                 Value::Null if is_section => {}
                 Value::Map(_) if is_section => self.check_tree(child, &key, unknown),
-                _ if is_section => {
-                    let origin = self.file_origin(child.place);
-                    self.fail(&key, origin, "expected a map of keys");
-                }
+                _ if is_section => self.refuse_section(&key, child),
                 _ => unknown.push(UnknownKey {
                     nearest: self.nearest_key(&key),
                     origin: self.file_origin(*place),
@@ -321,6 +395,18 @@ impl<'a> Reader<'a> {
                 }),
             }
         }
+    }
+
+    /// Refuses something else where a section belongs.
+    fn refuse_section(&mut self, key: &str, node: &Node) {
+        let got = match &node.value {
+            Value::Scalar(text) if text.parse::<i64>().is_ok() => "int",
+            Value::Scalar(text) if matches!(text.as_str(), "true" | "false") => "bool",
+            Value::List(_) => "list",
+            _ => "string",
+        };
+        let origin = self.file_origin(node.place);
+        self.fail_as(Wording::Undecodable, key, origin, format!("expected a map or struct, got {got:?}"));
     }
 
     /// The nearest known key or section on the same level.

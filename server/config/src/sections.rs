@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use flipt_snapshots::Location;
 use flipt_telemetry::{Encoding, Keys, Level};
 
-use crate::{locate::state_directory, reader::Reader};
+use crate::{Origin, Wording, locate::state_directory, reader::Reader};
 
 /// `log`: log output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +39,9 @@ impl Log {
         );
         let grpc_level = reader.text("log.grpc_level", "ERROR");
         if grpc_level.parse::<Level>().is_err() {
-            let origin = reader.is_set("log.grpc_level").unwrap_or(crate::Origin::Default);
-            reader.fail(
+            let origin = reader.is_set("log.grpc_level").unwrap_or(Origin::Default);
+            reader.fail_as(
+                Wording::Bare,
                 "log.grpc_level",
                 origin,
                 format!(
@@ -86,7 +87,7 @@ impl Server {
             Protocol::Http,
             &[("http", Protocol::Http), ("https", Protocol::Https)],
         );
-        if protocol == Protocol::Https {
+        if protocol == Protocol::Https && require_certificate(reader) {
             reader.fail(
                 "server.protocol",
                 origin,
@@ -96,7 +97,7 @@ impl Server {
         let http_port = reader.port("server.http_port", 8080);
         let grpc_port = reader.port("server.grpc_port", 9000);
         if http_port == grpc_port && http_port != 0 {
-            let origin = reader.is_set("server.grpc_port").unwrap_or(crate::Origin::Default);
+            let origin = reader.is_set("server.grpc_port").unwrap_or(Origin::Default);
             reader.fail("server.grpc_port", origin, "must differ from server.http_port");
         }
         for key in [
@@ -112,6 +113,24 @@ impl Server {
         }
         Self { host, http_port, grpc_port }
     }
+}
+
+/// Whether both files of the certificate are there; says which is not.
+fn require_certificate(reader: &mut Reader<'_>) -> bool {
+    let keys = ["server.cert_file", "server.cert_key"];
+    let paths = keys.map(|key| (key, reader.text(key, "")));
+    let missing = paths.iter().find(|(_, path)| path.is_empty());
+    let problem = match missing {
+        Some((key, _)) => Some((*key, format!("field {key:?}: non-empty value is required"))),
+        None => paths
+            .iter()
+            .find(|(_, path)| !std::path::Path::new(path).exists())
+            .map(|(key, path)| (*key, format!("field {key:?}: stat {path}: no such file or directory"))),
+    };
+    let Some((key, problem)) = problem else { return true };
+    let origin = reader.is_set(key).unwrap_or(Origin::Default);
+    reader.fail_as(Wording::Fixed, key, origin, problem);
+    false
 }
 
 /// `db`: the database.
@@ -165,13 +184,27 @@ pub struct Storage {
 
 impl Storage {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let (kind, _) =
-            reader.choice("storage.type", StorageType::Database, &[("database", StorageType::Database)]);
+        let kind = reader.text("storage.type", "database");
+        let origin = reader.is_set("storage.type").unwrap_or(Origin::Default);
+        match kind.as_str() {
+            "database" => {}
+            "local" | "git" | "object" | "oci" => reader.fail(
+                "storage.type",
+                origin,
+                format!("cannot use {kind:?}: this version has only database storage"),
+            ),
+            _ => reader.fail_as(
+                Wording::Bare,
+                "storage.type",
+                origin,
+                format!("unexpected storage type: {kind:?}"),
+            ),
+        }
         let read_only = reader.bool("storage.read_only", false);
         for key in ["storage.local", "storage.git", "storage.object", "storage.oci"] {
             reader.accept_all(key);
         }
-        Self { kind, read_only }
+        Self { kind: StorageType::Database, read_only }
     }
 }
 
@@ -261,11 +294,28 @@ pub struct Ui {
 impl Ui {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         let enabled = reader.bool("ui.enabled", true);
+        let color = reader.text("ui.topbar.color", "");
+        if !color.is_empty() && !is_color(&color) {
+            let origin = reader.is_set("ui.topbar.color").unwrap_or(Origin::Default);
+            reader.fail_as(
+                Wording::Fixed,
+                "ui.topbar.color",
+                origin,
+                format!("expected valid hex color, got {color}"),
+            );
+        }
         for key in ["ui.default_theme", "ui.topbar"] {
             reader.accept_all(key);
         }
         Self { enabled }
     }
+}
+
+/// Whether a text is `#rgb` or `#rrggbb`.
+fn is_color(text: &str) -> bool {
+    text.strip_prefix('#').is_some_and(|digits| {
+        matches!(digits.len(), 3 | 6) && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 /// Sections of Flipt that this version does not have. They are not "unknown", but whoever sets them should
@@ -278,8 +328,8 @@ const PROTECTING: [&str; 2] = ["authentication", "authorization"];
 pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
     let version = reader.text("version", "1.0");
     if version.trim() != "1.0" {
-        let origin = reader.is_set("version").unwrap_or(crate::Origin::Default);
-        reader.fail("version", origin, format!("invalid version: {version}; expected 1.0"));
+        let origin = reader.is_set("version").unwrap_or(Origin::Default);
+        reader.fail_as(Wording::Fixed, "version", origin, format!("invalid version: {version}"));
     }
     for section in LATER {
         if let Some(origin) = reader.is_set(section) {
@@ -291,7 +341,7 @@ pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
         let key: &'static str =
             if section == "authentication" { "authentication.required" } else { "authorization.required" };
         if reader.bool(key, false) {
-            let origin = reader.is_set(key).unwrap_or(crate::Origin::Default);
+            let origin = reader.is_set(key).unwrap_or(Origin::Default);
             reader.fail(
                 key,
                 origin,

@@ -66,6 +66,16 @@ pub(crate) async fn create(
 ) -> Result<pb::Constraint, StoreError> {
     let namespace = namespace_or_default(&request.namespace_key);
     segments::require(&mut writer.transaction, namespace, &request.segment_key).await?;
+    let id = insert(writer, namespace, request).await?;
+    find(&mut writer.transaction, &id).await
+}
+
+/// Stores a constraint of a segment that exists, and gives its id.
+pub(crate) async fn insert(
+    writer: &mut Writer,
+    namespace: &str,
+    request: &pb::CreateConstraintRequest,
+) -> Result<String, StoreError> {
     let id = new_id();
     let now = Param::Time(writer.now());
     writer
@@ -88,7 +98,7 @@ pub(crate) async fn create(
         )
         .await?;
     writer.touch_segment(namespace, &request.segment_key);
-    find(&mut writer.transaction, &id).await
+    Ok(id)
 }
 
 /// Replaces a constraint; operator and value are normalised already.

@@ -11,7 +11,7 @@ use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
     names, namespaces,
-    paging::Page,
+    paging::{self, Page},
     sql::Writer,
     variants,
 };
@@ -137,7 +137,7 @@ pub(crate) async fn list(
             flag
         })
         .collect();
-    Ok(pb::FlagList { flags, next_page_token, total_count: crate::store::total(total) })
+    Ok(pb::FlagList { flags, next_page_token, total_count: paging::total(total) })
 }
 
 pub(crate) async fn create(
@@ -152,6 +152,18 @@ pub(crate) async fn create(
             names::cleaned(namespace, &request.key)
         )));
     }
+    insert(writer, namespace, request).await?;
+    let flag = find(&mut writer.transaction, namespace, &request.key).await?;
+    // The answer repeats the metadata that were given, also empty ones.
+    Ok(pb::Flag { metadata: flag.metadata.or_else(|| request.metadata.clone()), ..flag })
+}
+
+/// Stores a flag whose parent exists and whose key is free.
+pub(crate) async fn insert(
+    writer: &mut Writer,
+    namespace: &str,
+    request: &pb::CreateFlagRequest,
+) -> Result<(), StoreError> {
     let now = Param::Time(writer.now());
     writer
         .transaction
@@ -172,9 +184,7 @@ pub(crate) async fn create(
         )
         .await?;
     writer.touch_flag(namespace, &request.key);
-    let flag = find(&mut writer.transaction, namespace, &request.key).await?;
-    // The answer repeats the metadata that were given, also empty ones.
-    Ok(pb::Flag { metadata: flag.metadata.or_else(|| request.metadata.clone()), ..flag })
+    Ok(())
 }
 
 pub(crate) async fn update(

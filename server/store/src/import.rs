@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use flipt_model::{Flag, RolloutRule, Segment, validation::go_quote};
-use serde_json::Value;
+use flipt_proto::{flipt as pb, json_to_struct};
 
 use crate::{
-    StoreError,
-    database::{Param, params},
-    flags, names, namespaces, rollouts,
-    rollouts::NewRule,
+    StoreError, constraints,
+    database::params,
+    distributions, flags, names, namespaces,
+    rollouts::{self, NewRule},
     rules, segments,
-    sql::{Writer, new_id},
+    sql::Writer,
+    variants,
 };
 
 /// A namespace to be written.
@@ -111,60 +112,35 @@ async fn write_flag(
     namespace: &str,
     flag: &Flag,
 ) -> Result<HashMap<String, String>, StoreError> {
-    let now = Param::Time(writer.now());
-    let metadata = if flag.metadata.is_empty() {
-        Param::Null
-    } else {
-        Param::Json(Value::Object(flag.metadata.clone().into_iter().collect()).to_string())
+    let request = pb::CreateFlagRequest {
+        key: flag.key.clone(),
+        name: flag.name.clone(),
+        description: flag.description.clone(),
+        enabled: flag.enabled,
+        r#type: flag.flag_type.number(),
+        metadata: (!flag.metadata.is_empty()).then(|| json_to_struct(&flag.metadata)),
+        ..Default::default()
     };
-    writer
-        .transaction
-        .execute(
-            r#"INSERT INTO flags (namespace_key, "key", name, description, enabled, type, metadata, created_at, updated_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"#,
-            &[
-                namespace.into(),
-                (&flag.key).into(),
-                (&flag.name).into(),
-                (&flag.description).into(),
-                flag.enabled.into(),
-                flag.flag_type.number().into(),
-                metadata,
-                now.clone(),
-                now,
-            ],
-        )
-        .await?;
+    flags::insert(writer, namespace, &request).await?;
     let mut ids = HashMap::new();
     for variant in &flag.variants {
-        let id = new_id();
-        if ids.insert(variant.key.clone(), id.clone()).is_some() {
+        if ids.contains_key(&variant.key) {
             return Err(StoreError::Invalid(format!(
                 "creating variant: variant {} is not unique for flag {}",
                 go_quote(&variant.key),
                 names::cleaned(namespace, &flag.key)
             )));
         }
-        let now = Param::Time(writer.now());
-        let attachment = Some(&variant.attachment).filter(|attachment| !attachment.is_empty());
-        writer
-            .transaction
-            .execute(
-                r#"INSERT INTO variants (id, namespace_key, flag_key, "key", name, description, attachment, created_at, updated_at)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"#,
-                &[
-                    id.into(),
-                    namespace.into(),
-                    (&flag.key).into(),
-                    (&variant.key).into(),
-                    (&variant.name).into(),
-                    (&variant.description).into(),
-                    attachment.map(|text| Param::Json(text.clone())).into(),
-                    now.clone(),
-                    now,
-                ],
-            )
-            .await?;
+        let request = pb::CreateVariantRequest {
+            flag_key: flag.key.clone(),
+            key: variant.key.clone(),
+            name: variant.name.clone(),
+            description: variant.description.clone(),
+            attachment: variant.attachment.clone(),
+            ..Default::default()
+        };
+        let id = variants::insert(writer, namespace, &request).await?;
+        ids.insert(variant.key.clone(), id);
     }
     if let Some(id) = flag.default_variant.as_ref().and_then(|key| ids.get(key)) {
         writer
@@ -179,44 +155,25 @@ async fn write_flag(
 }
 
 async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) -> Result<(), StoreError> {
-    let now = Param::Time(writer.now());
-    writer
-        .transaction
-        .execute(
-            r#"INSERT INTO segments (namespace_key, "key", name, description, match_type, created_at, updated_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?)"#,
-            &[
-                namespace.into(),
-                (&segment.key).into(),
-                (&segment.name).into(),
-                (&segment.description).into(),
-                segment.match_type.number().into(),
-                now.clone(),
-                now,
-            ],
-        )
-        .await?;
+    let request = pb::CreateSegmentRequest {
+        key: segment.key.clone(),
+        name: segment.name.clone(),
+        description: segment.description.clone(),
+        match_type: segment.match_type.number(),
+        ..Default::default()
+    };
+    segments::insert(writer, namespace, &request).await?;
     for constraint in &segment.constraints {
-        let now = Param::Time(writer.now());
-        writer
-            .transaction
-            .execute(
-                "INSERT INTO constraints (id, namespace_key, segment_key, type, property, operator, value, description, created_at, updated_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                &[
-                    new_id().into(),
-                    namespace.into(),
-                    (&segment.key).into(),
-                    constraint.constraint_type.number().into(),
-                    (&constraint.property).into(),
-                    (&constraint.operator).into(),
-                    (&constraint.value).into(),
-                    (&constraint.description).into(),
-                    now.clone(),
-                    now,
-                ],
-            )
-            .await?;
+        let request = pb::CreateConstraintRequest {
+            segment_key: segment.key.clone(),
+            r#type: constraint.constraint_type.number(),
+            property: constraint.property.clone(),
+            operator: constraint.operator.clone(),
+            value: constraint.value.clone(),
+            description: constraint.description.clone(),
+            ..Default::default()
+        };
+        constraints::insert(writer, namespace, &request).await?;
     }
     Ok(())
 }
@@ -239,7 +196,7 @@ async fn write_rules(
             let variant = variants.get(&distribution.variant).ok_or_else(|| {
                 StoreError::Invalid(format!("finding variant: {}; flag: {}", distribution.variant, flag.key))
             })?;
-            crate::distributions::insert(writer, &id, variant, distribution.rollout).await?;
+            distributions::insert(writer, &id, variant, distribution.rollout).await?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use flipt_proto::{flipt as pb, from_unix_micros};
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
-    paging::Page,
+    paging::{self, Page},
     sql::Writer,
 };
 
@@ -60,7 +60,7 @@ pub(crate) async fn list(
     let rows = transaction.fetch_all(&sql, &[]).await?;
     let mut namespaces = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
     let next_page_token = page.cut(&mut namespaces, |namespace| &namespace.key);
-    Ok(pb::NamespaceList { namespaces, next_page_token, total_count: crate::store::total(total) })
+    Ok(pb::NamespaceList { namespaces, next_page_token, total_count: paging::total(total) })
 }
 
 pub(crate) async fn create(

@@ -61,6 +61,11 @@ impl Page {
     }
 }
 
+/// The number of items as lists report it.
+pub(crate) fn total(count: i64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
 fn decode(token: &str) -> Option<usize> {
     let json = STANDARD.decode(token).ok()?;
     let token: Token = serde_json::from_slice(&json).ok()?;

@@ -12,7 +12,7 @@ use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
     flags, names,
-    paging::Page,
+    paging::{self, Page},
     rules, segments,
     sql::{Writer, new_id},
 };
@@ -162,7 +162,7 @@ pub(crate) async fn list(
     for rollout in &mut rollouts {
         rollout.rule = stored.remove(&rollout.id);
     }
-    Ok(pb::RolloutList { rules: rollouts, next_page_token, total_count: crate::store::total(total) })
+    Ok(pb::RolloutList { rules: rollouts, next_page_token, total_count: paging::total(total) })
 }
 
 /// Every rollout of a namespace in order of rank, its segments all in the plural field.

@@ -9,7 +9,7 @@ use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
     distributions, flags, names,
-    paging::Page,
+    paging::{self, Page},
     segments,
     sql::{Writer, new_id},
 };
@@ -126,7 +126,7 @@ pub(crate) async fn list(
         (rule.segment_key, rule.segment_keys) = report_segments(keys);
         rule.distributions = distributions.remove(&rule.id).unwrap_or_default();
     }
-    Ok(pb::RuleList { rules, next_page_token, total_count: crate::store::total(total) })
+    Ok(pb::RuleList { rules, next_page_token, total_count: paging::total(total) })
 }
 
 /// Every rule of a namespace in order of rank, its segments all in the plural field.

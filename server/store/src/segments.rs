@@ -9,7 +9,7 @@ use crate::{
     StoreError, constraints,
     database::{Param, Row, Transaction, params},
     names, namespaces,
-    paging::Page,
+    paging::{self, Page},
     sql::Writer,
 };
 
@@ -110,7 +110,7 @@ pub(crate) async fn list(
     for segment in &mut segments {
         segment.constraints = constraints.remove(&segment.key).unwrap_or_default();
     }
-    Ok(pb::SegmentList { segments, next_page_token, total_count: crate::store::total(total) })
+    Ok(pb::SegmentList { segments, next_page_token, total_count: paging::total(total) })
 }
 
 pub(crate) async fn create(
@@ -125,6 +125,16 @@ pub(crate) async fn create(
             names::cleaned(namespace, &request.key)
         )));
     }
+    insert(writer, namespace, request).await?;
+    find(&mut writer.transaction, namespace, &request.key).await
+}
+
+/// Stores a segment whose parent exists and whose key is free.
+pub(crate) async fn insert(
+    writer: &mut Writer,
+    namespace: &str,
+    request: &pb::CreateSegmentRequest,
+) -> Result<(), StoreError> {
     let now = Param::Time(writer.now());
     writer
         .transaction
@@ -143,7 +153,7 @@ pub(crate) async fn create(
         )
         .await?;
     writer.touch_segment(namespace, &request.key);
-    find(&mut writer.transaction, namespace, &request.key).await
+    Ok(())
 }
 
 pub(crate) async fn update(

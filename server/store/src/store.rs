@@ -11,11 +11,6 @@ use crate::{
     import, namespaces, rollouts, rules, segments, snapshot, variants,
 };
 
-/// The number of items as lists report it.
-pub(crate) fn total(count: i64) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
-}
-
 /// Flag state: management of resources, and the compiled state that evaluations run on.
 ///
 /// # Guarantees

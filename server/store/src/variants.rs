@@ -106,6 +106,16 @@ pub(crate) async fn create(
     let namespace = namespace_or_default(&request.namespace_key);
     flags::require(&mut writer.transaction, namespace, &request.flag_key).await?;
     require_unique(writer, namespace, &request.flag_key, &request.key, "").await?;
+    let id = insert(writer, namespace, request).await?;
+    find(&mut writer.transaction, &id).await
+}
+
+/// Stores a variant whose parent exists and whose key is free, and gives its id.
+pub(crate) async fn insert(
+    writer: &mut Writer,
+    namespace: &str,
+    request: &pb::CreateVariantRequest,
+) -> Result<String, StoreError> {
     let id = new_id();
     let now = Param::Time(writer.now());
     writer
@@ -127,7 +137,7 @@ pub(crate) async fn create(
         )
         .await?;
     writer.touch_flag(namespace, &request.flag_key);
-    find(&mut writer.transaction, &id).await
+    Ok(id)
 }
 
 pub(crate) async fn update(

@@ -215,7 +215,9 @@ async fn read_pointer(
         Ok(Got::Found { bytes, etag }) => Ok(Some((Pointer::parse(&bytes), etag))),
         Ok(Got::Missing | Got::NotModified) => Ok(None),
         // Unlike a bucket, a folder is created by the first write.
-        Err(error) if error.kind == StoreErrorKind::BucketMissing && store.source() == Source::File => Ok(None),
+        Err(error) if error.kind == StoreErrorKind::BucketMissing && store.source() == Source::File => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -16,8 +16,8 @@ pub enum UrlError {
     /// Indicates a URL without a scheme or a path.
     #[error("error parsing url: {0}")]
     Malformed(&'static str),
-    /// Indicates a scheme that no database has.
-    #[error("unknown database driver for: {0:?} (supported here: file, sqlite, sqlite3)")]
+    /// Indicates a scheme that no database here has.
+    #[error("unknown database driver for: {0:?}")]
     UnknownScheme(String),
 }
 
