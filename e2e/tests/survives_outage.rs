@@ -263,15 +263,13 @@ async fn a_damaged_cache_is_passed_over_and_replaced() {
     until_it_knows_all_flags(&sidecar).await;
     sidecar.kill();
     let folder = sidecar.cache_folder().join("default");
-    let mut damaged = 0;
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.to_string_lossy().ends_with(".json.gz") {
-            std::fs::write(&path, b"no longer what it was").unwrap();
-            damaged += 1;
-        }
-    }
-    assert_eq!(damaged, 1);
+    const DAMAGE: &[u8] = b"no longer what it was";
+    let objects = || -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.to_string_lossy().ends_with(".json.gz")).collect()
+    };
+    let [object] = &objects()[..] else { panic!("{:?}", objects()) };
+    std::fs::write(object, DAMAGE).unwrap();
     sidecar.restart().await.unwrap();
     let status = until_some("the source was read", PATIENCE, || async {
         Some(sidecar.status().await.unwrap()).filter(|status| status["loaded"] == true)
@@ -280,6 +278,11 @@ async fn a_damaged_cache_is_passed_over_and_replaced() {
     .unwrap();
     assert_eq!(status["source"], "s3");
     assert!(sidecar.logs().contains("cached snapshot not usable"), "{}", sidecar.logs());
+    until("the cache is whole again", PATIENCE, || async {
+        folder.join("current.json").exists() && std::fs::read(object).is_ok_and(|bytes| bytes != DAMAGE)
+    })
+    .await
+    .unwrap();
     sidecar.restart().await.unwrap();
     assert_eq!(sidecar.boolean("checkout", "e").await, Ok(true));
 }
