@@ -104,7 +104,9 @@ async fn a_wrong_value_stops_the_server_and_names_key_place_and_what_is_allowed(
     for (environment, texts) in [
         (("FLIPT_SERVER_HTTP_PORT", "eighty"), ["server.http_port", "FLIPT_SERVER_HTTP_PORT", "65535"]),
         (("FLIPT_LOG_ENCODING", "xml"), ["log.encoding", "FLIPT_LOG_ENCODING", "console"]),
-        (("FLIPT_STORAGE_TYPE", "cloud"), ["storage.type", "FLIPT_STORAGE_TYPE", "database"]),
+        (("FLIPT_STORAGE_TYPE", "git"), ["storage.type", "FLIPT_STORAGE_TYPE", "database"]),
+        // Flipt's own words, which scripts may know: they name the value and nothing else.
+        (("FLIPT_STORAGE_TYPE", "cloud"), ["unexpected", "storage type", "\"cloud\""]),
         (
             ("FLIPT_SNAPSHOTS_PUBLISH_URL", "ftp://x"),
             ["snapshots.publish.url", "FLIPT_SNAPSHOTS_PUBLISH_URL", "s3://"],
