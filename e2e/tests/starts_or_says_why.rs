@@ -105,14 +105,16 @@ async fn a_wrong_value_stops_the_server_and_names_key_place_and_what_is_allowed(
         (("FLIPT_SERVER_HTTP_PORT", "eighty"), ["server.http_port", "FLIPT_SERVER_HTTP_PORT", "65535"]),
         (("FLIPT_LOG_ENCODING", "xml"), ["log.encoding", "FLIPT_LOG_ENCODING", "console"]),
         (("FLIPT_STORAGE_TYPE", "git"), ["storage.type", "FLIPT_STORAGE_TYPE", "database"]),
-        // Flipt's own words, which scripts may know: they name the value and nothing else.
-        (("FLIPT_STORAGE_TYPE", "cloud"), ["unexpected", "storage type", "\"cloud\""]),
+        (("FLIPT_STORAGE_TYPE", "cloud"), ["storage.type", "FLIPT_STORAGE_TYPE", "database"]),
+        // Flipt's own words, which scripts may know.
+        (("FLIPT_STORAGE_TYPE", "cloud"), ["Error: unexpected storage type", "\"cloud\"", "refused"]),
         (
             ("FLIPT_SNAPSHOTS_PUBLISH_URL", "ftp://x"),
             ["snapshots.publish.url", "FLIPT_SNAPSHOTS_PUBLISH_URL", "s3://"],
         ),
         (("FLIPT_SNAPSHOTS_PUBLISH_HEARTBEAT", "soon"), ["snapshots.publish.heartbeat", "HEARTBEAT", "soon"]),
         (("FLIPT_DB_URL", "oracle://scott:tiger@x"), ["opening db", "driver", "oracle"]),
+        (("FLIPT_DB_URL", "oracle://scott:tiger@x"), ["db.url", "sqlite:", "file:"]),
     ] {
         server_fails(&[environment], &texts).await;
     }

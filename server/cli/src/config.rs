@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
-use flipt_config::{Config, Loaded};
+use flipt_config::{Config, ConfigError, Loaded};
 
 use crate::{arguments::ConfigCommand, failure::Failure, logging};
 
@@ -16,9 +16,15 @@ pub(crate) struct Sources {
 
 impl Sources {
     fn load(&self) -> Result<(Option<PathBuf>, Loaded), Failure> {
-        let environment: BTreeMap<String, String> = std::env::vars().collect();
+        // What is not Unicode cannot be meant for us.
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         let path = flipt_config::locate(self.path.as_deref(), &environment);
-        let loaded = flipt_config::load(path.as_deref(), &environment).map_err(Failure::new)?;
+        let loaded = flipt_config::load(path.as_deref(), &environment).map_err(|error| {
+            explain(&error, &environment);
+            Failure::new(error)
+        })?;
         Ok((path, loaded))
     }
 
@@ -39,6 +45,19 @@ impl Sources {
             tracing::warn!(warning = %note, "configuration warning");
         }
         Ok(loaded.config)
+    }
+}
+
+/// Says in the log where a wrong value stands and what would be right, if the error, whose text scripts know,
+/// does not.
+fn explain(error: &ConfigError, environment: &BTreeMap<String, String>) {
+    let ConfigError::Values(values) = error else { return };
+    logging::start_early(environment);
+    for value in values {
+        if let Some(allowed) = value.remedy {
+            let place = value.origin.to_string();
+            tracing::info!(key = value.key, place, allowed, "configuration value refused");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use flipt_config::Config;
 use flipt_store::{
-    Database, DatabaseOptions, SqlStore,
+    ConnectError, Database, DatabaseOptions, SqlStore,
     migrations::{self, Policy},
 };
 
@@ -12,9 +12,21 @@ use crate::failure::Failure;
 pub(crate) async fn open(config: &Config) -> Result<Database, Failure> {
     let options =
         DatabaseOptions { readers: config.database.max_idle_connections.max(2), ..Default::default() };
-    Database::open(&config.database.url, options)
-        .await
-        .map_err(|error| Failure::new(format!("opening db: {error}")))
+    connect(config, options).await
+}
+
+async fn connect(config: &Config, options: DatabaseOptions) -> Result<Database, Failure> {
+    Database::open(&config.database.url, options).await.map_err(|error| {
+        if matches!(error, ConnectError::Url(_)) {
+            // The error's text is one that scripts know; it names neither the key nor what is allowed.
+            tracing::info!(
+                key = "db.url",
+                allowed = "file:PATH, sqlite:PATH or sqlite3:PATH",
+                "configuration value refused"
+            );
+        }
+        Failure::new(format!("opening db: {error}"))
+    })
 }
 
 /// Opens the store after migrating as the policy allows.
@@ -30,9 +42,7 @@ pub(crate) async fn open_store(config: &Config, policy: Policy) -> Result<SqlSto
 /// Opens the store of a database that must exist and be current; nothing is migrated.
 pub(crate) async fn open_existing_store(config: &Config) -> Result<SqlStore, Failure> {
     let options = DatabaseOptions { create: false, ..Default::default() };
-    let database = Database::open(&config.database.url, options)
-        .await
-        .map_err(|error| Failure::new(format!("opening db: {error}")))?;
+    let database = connect(config, options).await?;
     migrations::check(&database).await.map_err(Failure::new)?;
     SqlStore::open(database).await.map_err(Failure::new)
 }

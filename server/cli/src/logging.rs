@@ -1,5 +1,7 @@
 //! Log output of commands and of the server.
 
+use std::collections::BTreeMap;
+
 use flipt_config::Log;
 use flipt_telemetry::{LogOptions, Output};
 
@@ -15,4 +17,13 @@ pub(crate) fn start(log: &Log, is_server: bool) -> Result<(), Failure> {
     };
     let options = LogOptions { level: log.level, encoding: log.encoding, output, keys: log.keys.clone() };
     flipt_telemetry::init(options).map_err(Failure::new)
+}
+
+/// Starts logging before there is a configuration, on standard error: the level comes from `FLIPT_LOG_LEVEL`
+/// (cli spec, section 1.4).
+pub(crate) fn start_early(environment: &BTreeMap<String, String>) {
+    let level = environment.get("FLIPT_LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or_default();
+    let options = LogOptions { level, ..LogOptions::default() };
+    // Logging that runs already is as good.
+    let _ = flipt_telemetry::init(options);
 }

@@ -68,11 +68,13 @@ pub struct InvalidValue {
     pub problem: String,
     /// How that is told.
     pub wording: Wording,
+    /// What would be right, where the text of the reference does not say.
+    pub remedy: Option<&'static str>,
 }
 
 impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, origin, problem, wording } = self;
+        let Self { key, origin, problem, wording, .. } = self;
         match wording {
             Wording::Undecodable => write!(f, "'{key}' {problem} ({origin})"),
             Wording::Fixed | Wording::Bare => f.write_str(problem),
@@ -224,7 +226,28 @@ impl<'a> Reader<'a> {
         origin: Origin,
         problem: impl Into<String>,
     ) {
-        self.errors.push(InvalidValue { key: key.to_owned(), origin, problem: problem.into(), wording });
+        let key = key.to_owned();
+        self.errors.push(InvalidValue { key, origin, problem: problem.into(), wording, remedy: None });
+    }
+
+    /// Refuses a value in a text of the reference, which names neither key nor place nor remedy; the remedy
+    /// is told beside it.
+    pub(crate) fn fail_with(
+        &mut self,
+        wording: Wording,
+        key: &str,
+        origin: Origin,
+        problem: impl Into<String>,
+        remedy: &'static str,
+    ) {
+        let key = key.to_owned();
+        self.errors.push(InvalidValue {
+            key,
+            origin,
+            problem: problem.into(),
+            wording,
+            remedy: Some(remedy),
+        });
     }
 
     fn file_origin(&self, place: Option<Place>) -> Origin {

@@ -40,7 +40,7 @@ impl Log {
         let grpc_level = reader.text("log.grpc_level", "ERROR");
         if grpc_level.parse::<Level>().is_err() {
             let origin = reader.is_set("log.grpc_level").unwrap_or(Origin::Default);
-            reader.fail_as(
+            reader.fail_with(
                 Wording::Bare,
                 "log.grpc_level",
                 origin,
@@ -48,6 +48,7 @@ impl Log {
                     "parsing grpc log level ({grpc_level:?}): expected one of {}",
                     Level::NAMES.join(", ")
                 ),
+                "debug, info, warn, error",
             );
         }
         let keys = Keys {
@@ -129,7 +130,7 @@ fn require_certificate(reader: &mut Reader<'_>) -> bool {
     };
     let Some((key, problem)) = problem else { return true };
     let origin = reader.is_set(key).unwrap_or(Origin::Default);
-    reader.fail_as(Wording::Fixed, key, origin, problem);
+    reader.fail_with(Wording::Fixed, key, origin, problem, "the path of a PEM file that exists");
     false
 }
 
@@ -193,11 +194,12 @@ impl Storage {
                 origin,
                 format!("cannot use {kind:?}: this version has only database storage"),
             ),
-            _ => reader.fail_as(
+            _ => reader.fail_with(
                 Wording::Bare,
                 "storage.type",
                 origin,
                 format!("unexpected storage type: {kind:?}"),
+                "database",
             ),
         }
         let read_only = reader.bool("storage.read_only", false);
@@ -297,11 +299,12 @@ impl Ui {
         let color = reader.text("ui.topbar.color", "");
         if !color.is_empty() && !is_color(&color) {
             let origin = reader.is_set("ui.topbar.color").unwrap_or(Origin::Default);
-            reader.fail_as(
+            reader.fail_with(
                 Wording::Fixed,
                 "ui.topbar.color",
                 origin,
                 format!("expected valid hex color, got {color}"),
+                "#rgb or #rrggbb",
             );
         }
         for key in ["ui.default_theme", "ui.topbar"] {
@@ -329,7 +332,8 @@ pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
     let version = reader.text("version", "1.0");
     if version.trim() != "1.0" {
         let origin = reader.is_set("version").unwrap_or(Origin::Default);
-        reader.fail_as(Wording::Fixed, "version", origin, format!("invalid version: {version}"));
+        let problem = format!("invalid version: {version}");
+        reader.fail_with(Wording::Fixed, "version", origin, problem, "1.0");
     }
     for section in LATER {
         if let Some(origin) = reader.is_set(section) {
