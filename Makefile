@@ -35,7 +35,7 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 	@exec "$(CARGO_TARGET_DIR)/debug/demo" $(if $(ONCE),--once)
 
 test: setup check lint ## Everything that must hold: format, lints, unit, property and end-to-end tests
-	cargo build --workspace --bins
+	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
 
 check: setup ## Formatting, and one TLS provider in the whole tree

@@ -417,11 +417,13 @@ mod tests {
             (["--start-policy", "never"], "open-after"),
             (["--auth-mode", "maybe"], "same-pod"),
             (["--poll-interval", "fast"], "15s"),
-            (["--source", "ftp://x"], "s3://"),
             (["--auth-allow", "nobody"], "namespace/service-account"),
         ] {
             let error = config(&arguments).unwrap_err();
             assert!(error.contains(expected), "{expected} is missing in: {error}");
         }
+        let error =
+            Arguments::try_parse_from(["flipt-sidecar", "--source", "ftp://x"]).unwrap_err().to_string();
+        assert!(error.contains("--source") && error.contains("s3://"), "{error}");
     }
 }
