@@ -111,6 +111,9 @@ async fn an_unknown_flag_is_404_with_its_name() {
         assert_eq!(answer["responses"][0]["errorResponse"]["reason"], "NOT_FOUND_ERROR_EVALUATION_REASON");
         assert_eq!(answer["responses"][1]["booleanResponse"]["enabled"], true);
 
+        let many = json!({ "requests": vec![json!({ "flagKey": "on" }); 10_001] }).to_string();
+        asked.refuses("/evaluate/v1/batch", &many, 400, 3, "at most 10000").await;
+
         let request = EvaluationRequest { flag_key: "nope".into(), ..Default::default() };
         let status = asked.grpc.evaluation().boolean(request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::NotFound);

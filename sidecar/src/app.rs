@@ -8,7 +8,7 @@ use flipt_proto::{
 };
 use flipt_serving::{
     EvaluationGrpc, EvaluationHttp, EvaluationMetrics, Evaluator, Gate, HttpService, KeyFile, Labels,
-    OfrepGrpc, Open, ServiceAccounts, serve_http,
+    ListenerLimits, OfrepGrpc, Open, ServiceAccounts, serve_http,
 };
 use flipt_snapshots::{
     Follower,
@@ -36,6 +36,10 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often the key file is read without a request asking for it.
 const KEY_REFRESH: Duration = Duration::from_secs(30);
+/// What applications may use of a container that has little memory.
+const DATA_LIMITS: ListenerLimits = ListenerLimits { head_bytes: 64 * 1024, connections: 1_024 };
+/// What anybody who reaches the pod may use.
+const HEALTH_LIMITS: ListenerLimits = ListenerLimits { head_bytes: 16 * 1024, connections: 64 };
 /// Longest time a gRPC call may take.
 const GRPC_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -89,13 +93,25 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
     for listener in bind_all("--listen", &config.listeners.http).await? {
-        spawn_http(&mut tasks, listener, Arc::clone(&data) as Arc<dyn HttpService>, stopped.clone());
+        spawn_http(
+            &mut tasks,
+            listener,
+            Arc::clone(&data) as Arc<dyn HttpService>,
+            DATA_LIMITS,
+            stopped.clone(),
+        );
     }
     for listener in bind_all("--grpc-listen", &config.listeners.grpc).await? {
         spawn_grpc(&mut tasks, listener, grpc.clone(), stopped.clone());
     }
     let listener = bind("--health-listen", config.listeners.health).await?;
-    spawn_http(&mut tasks, listener, Arc::clone(&health) as Arc<dyn HttpService>, stopped.clone());
+    spawn_http(
+        &mut tasks,
+        listener,
+        Arc::clone(&health) as Arc<dyn HttpService>,
+        HEALTH_LIMITS,
+        stopped.clone(),
+    );
 
     let watchdog = Arc::clone(&health);
     let background = tokio::spawn(async move { watchdog.watchdog().await });
@@ -192,10 +208,11 @@ fn spawn_http(
     tasks: &mut JoinSet<Result<(), String>>,
     listener: TcpListener,
     service: Arc<dyn HttpService>,
+    limits: ListenerLimits,
     stopped: watch::Receiver<bool>,
 ) {
     tasks.spawn(async move {
-        serve_http(listener, service, until(stopped), DRAIN).await;
+        serve_http(listener, service, limits, until(stopped), DRAIN).await;
         Ok(())
     });
 }

@@ -9,7 +9,7 @@ use clap::{
 
 /// Feature flags for Kubernetes: the server, and tools for its data.
 ///
-/// Without a command, runs the server: REST and user interface on port 8080, gRPC on port 9000. Settings come
+/// Without a command, runs the server: REST on port 8080, gRPC on port 9000. Settings come
 /// from environment variables (FLIPT_SERVER_HTTP_PORT=…), then the configuration file, then defaults; see
 /// `flipt config` for the result.
 #[derive(Debug, Parser)]
@@ -79,8 +79,8 @@ pub(crate) struct ExportOptions {
     #[arg(long, value_name = "KEY", default_value = flipt_model::DEFAULT_ENVIRONMENT)]
     pub(crate) environment: String,
 
-    /// Snapshot only: publish although another database, or a newer revision of this one, was published
-    /// there; for a database restored from a backup.
+    /// Snapshot only: begin a new history, for a database restored from a backup, or one that replaces another;
+    /// sidecars follow if they trust the change of epoch.
     #[arg(long)]
     pub(crate) new_epoch: bool,
 

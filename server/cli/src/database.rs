@@ -39,10 +39,10 @@ pub(crate) async fn open_store(config: &Config, policy: Policy) -> Result<SqlSto
     SqlStore::open(database).await.map_err(Failure::new)
 }
 
-/// Opens the store of a database that must exist and be current; nothing is migrated.
-pub(crate) async fn open_existing_store(config: &Config) -> Result<SqlStore, Failure> {
+/// Opens a database that must exist and be current; nothing is migrated.
+pub(crate) async fn open_existing(config: &Config) -> Result<Database, Failure> {
     let options = DatabaseOptions { create: false, ..Default::default() };
     let database = connect(config, options).await?;
     migrations::check(&database).await.map_err(Failure::new)?;
-    SqlStore::open(database).await.map_err(Failure::new)
+    Ok(database)
 }

@@ -12,6 +12,7 @@ use flipt_snapshots::{
     Location,
     publish::{Guard, PublishError, PublishOptions, Published},
 };
+use flipt_store::SqlStore;
 
 use crate::{arguments::ExportOptions, config::Sources, database, failure::Failure, publisher};
 
@@ -42,9 +43,9 @@ async fn document(
         Some(path) => Encoding::from_extension(path).map_err(Failure::new)?,
         None => Encoding::Yaml,
     };
-    let store = database::open_existing_store(config).await?;
-    let (state, _) = store.read_state().await.map_err(Failure::new)?;
-    store.close().await;
+    let database = database::open_existing(config).await?;
+    let state = flipt_store::read_snapshot(&database).await.map_err(Failure::new)?;
+    database.close().await;
     let written = write(&select(state, options)?, encoding);
     for warning in &written.warnings {
         tracing::warn!(warning, "left out of the export");
@@ -121,7 +122,10 @@ async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<
     let location: Location = url.parse().map_err(Failure::new)?;
     let target =
         flipt_snapshots::open(&location).await.map_err(|error| Failure::with_code(STORE_FAILED, error))?;
-    let store = database::open_existing_store(config).await?;
+    let store = SqlStore::open(database::open_existing(config).await?).await.map_err(Failure::new)?;
+    if options.new_epoch {
+        store.start_new_epoch().await.map_err(Failure::new)?;
+    }
     let (state, version) = store.read_state().await.map_err(Failure::new)?;
     let publication = PublishOptions {
         writer: publisher::WRITER.to_owned(),

@@ -6,6 +6,7 @@ use flipt_config::Snapshots;
 use flipt_model::{DEFAULT_ENVIRONMENT, Snapshot, document};
 use flipt_snapshots::{
     Location, Store as SnapshotStore,
+    format::feature_file_is_valid,
     publish::{PublishError, PublishOptions, Version},
 };
 use flipt_store::Store;
@@ -21,7 +22,8 @@ pub(crate) const WRITER: &str = concat!("flipt ", env!("CARGO_PKG_VERSION"));
 /// Pause after a first failed publication; it doubles up to the heartbeat.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// The files that a stock Flipt with object storage reads: one per namespace.
+/// The files that a stock Flipt with object storage reads: one per namespace. A namespace whose key cannot
+/// stand in a path is left out with a warning; it must not keep the others from being published.
 pub(crate) fn feature_files(state: &Snapshot) -> Vec<(String, Vec<u8>)> {
     let mut namespaces = state.namespaces.clone();
     namespaces.sort_by(|a, b| a.key.cmp(&b.key));
@@ -31,6 +33,13 @@ pub(crate) fn feature_files(state: &Snapshot) -> Vec<(String, Vec<u8>)> {
             document::sort_by_key(namespace);
             let written = document::write(std::slice::from_ref(namespace), document::Encoding::Yaml);
             (format!("features/{}/features.yaml", namespace.key), written.text.into_bytes())
+        })
+        .filter(|(path, _)| {
+            let valid = feature_file_is_valid(path);
+            if !valid {
+                tracing::warn!(path, "no feature file is written for a namespace with such a key");
+            }
+            valid
         })
         .collect()
 }
@@ -72,21 +81,21 @@ impl Publisher {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut revisions = self.store.revisions();
         let mut target: Option<Box<dyn SnapshotStore>> = None;
-        let mut failing = false;
+        let mut failure: Option<String> = None;
         let mut retry = FIRST_RETRY;
         loop {
             revisions.mark_unchanged();
             let published = self.publish(&mut target).await;
             let pause = match &published {
                 Ok(()) => {
-                    if failing {
+                    if failure.is_some() {
                         tracing::info!(location = %self.location, "snapshots are published again");
                     }
                     retry = FIRST_RETRY;
                     self.settings.heartbeat
                 }
                 Err(error) => {
-                    if !failing {
+                    if failure.as_ref() != Some(error) {
                         tracing::error!(location = %self.location, error, "snapshot not published; trying again");
                     }
                     let pause = retry;
@@ -94,21 +103,28 @@ impl Publisher {
                     pause
                 }
             };
-            failing = published.is_err();
+            failure = published.err();
             let next = Instant::now() + pause;
             tokio::select! {
-                () = &mut shutdown => return,
+                () = &mut shutdown => break,
                 () = tokio::time::sleep_until(next) => {}
-                changed = revisions.changed(), if !failing => {
+                changed = revisions.changed(), if failure.is_none() => {
                     if changed.is_err() {
                         return;
                     }
+                    revisions.mark_changed();
                     tokio::select! {
-                        () = &mut shutdown => return,
+                        () = &mut shutdown => break,
                         () = tokio::time::sleep(self.settings.debounce) => {}
                     }
                 }
             }
+        }
+        // What was acknowledged a moment ago must not wait for the next start.
+        if revisions.has_changed().unwrap_or(false)
+            && let Err(error) = self.publish(&mut target).await
+        {
+            tracing::error!(location = %self.location, error, "last change before the shutdown not published");
         }
     }
 

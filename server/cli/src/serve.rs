@@ -10,7 +10,9 @@ use flipt_proto::{
     flipt::flipt_server::FliptServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
-use flipt_serving::{EvaluationGrpc, EvaluationMetrics, Gate, Labels, OfrepGrpc, Open, serve_http};
+use flipt_serving::{
+    EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
+};
 use flipt_store::{SqlStore, Store, migrations::Policy};
 use flipt_telemetry::Registry;
 use tokio::{
@@ -28,6 +30,8 @@ use crate::{config::Sources, database, failure::Failure, health, publisher::Publ
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often the database is asked for writes of other processes.
 const REFRESH: Duration = Duration::from_secs(1);
+/// Head size as Flipt's (api spec, section 2.1).
+const LIMITS: ListenerLimits = ListenerLimits { head_bytes: 1024 * 1024, connections: 4_096 };
 /// Longest time a gRPC call may take.
 const GRPC_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -92,7 +96,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let http = Arc::new(ServerHttp::new(api, gate, registry.clone()));
     let ending = until_stop();
     tasks.spawn(async move {
-        serve_http(http_listener, http, ending, DRAIN).await;
+        serve_http(http_listener, http, LIMITS, ending, DRAIN).await;
         Ok(())
     });
     let (refreshed, ending) = (store.clone(), until_stop());

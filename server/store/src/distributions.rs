@@ -109,6 +109,23 @@ async fn touch_owner(writer: &mut Writer, rule: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Marks every flag as changed that gives out one of these variants: a rule may name a variant of another
+/// flag of its namespace. `filter` is on `variants v`.
+pub(crate) async fn touch_users(
+    writer: &mut Writer,
+    filter: &str,
+    values: &[Param],
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT DISTINCT r.namespace_key, r.flag_key FROM distributions d
+         JOIN rules r ON r.id = d.rule_id JOIN variants v ON v.id = d.variant_id WHERE {filter}"
+    );
+    for row in writer.transaction.fetch_all(&sql, values).await? {
+        writer.touch_flag(&row.text(0)?, &row.text(1)?);
+    }
+    Ok(())
+}
+
 pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateDistributionRequest,

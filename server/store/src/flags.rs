@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
-    names, namespaces,
+    distributions, names, namespaces,
     paging::{self, Page},
     sql::Writer,
     variants,
@@ -246,6 +246,8 @@ pub(crate) async fn update(
 
 pub(crate) async fn delete(writer: &mut Writer, request: &pb::DeleteFlagRequest) -> Result<(), StoreError> {
     let namespace = namespace_or_default(&request.namespace_key);
+    let of_request = params![namespace, &request.key];
+    distributions::touch_users(writer, "v.namespace_key = ? AND v.flag_key = ?", of_request).await?;
     let deleted = writer
         .transaction
         .execute(

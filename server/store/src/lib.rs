@@ -31,5 +31,5 @@ pub use error::StoreError;
 pub use import::{ImportMode, ImportedNamespace};
 pub use live::Live;
 pub use sql::SqlStore;
-pub use state::Version;
+pub use state::{Version, read_snapshot};
 pub use store::Store;

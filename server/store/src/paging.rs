@@ -69,7 +69,7 @@ pub(crate) fn total(count: i64) -> i32 {
 fn decode(token: &str) -> Option<usize> {
     let json = STANDARD.decode(token).ok()?;
     let token: Token = serde_json::from_slice(&json).ok()?;
-    usize::try_from(token.offset).ok()
+    usize::try_from(i64::try_from(token.offset).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -150,6 +150,24 @@ impl SqlStore {
         state::read(&self.database).await
     }
 
+    /// Declares that the state does not continue the history that readers know, as after a restore from a
+    /// backup: revisions before and after can no longer be compared.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing was changed.
+    pub async fn start_new_epoch(&self) -> Result<(), StoreError> {
+        let mut writer = self.begin().await?;
+        writer
+            .transaction
+            .execute(
+                r#"UPDATE environments SET epoch = ?, revision = revision + 1 WHERE "key" = ?"#,
+                params![new_id(), DEFAULT_ENVIRONMENT],
+            )
+            .await?;
+        self.commit(writer).await?;
+        self.refresh().await
+    }
+
     /// Catches up with writes of other processes, such as `flipt import` on the database of a running server.
     /// Costs one small read when there were none.
     ///
@@ -215,9 +233,16 @@ async fn finish(writer: Writer) -> Result<(), StoreError> {
         state::touch(&mut transaction, namespace, now).await?;
     }
     let version = state::advance(&mut transaction).await?;
-    let changes = load_changes(&mut transaction, touched).await?;
+    let before = shared.live.load_full();
+    let live = if version.follows(&before.version) {
+        let changes = load_changes(&mut transaction, touched).await?;
+        before.apply(changes, version)
+    } else {
+        // Another process has written in between: our changes on top of our old state would hide its own.
+        let state = state::load(&mut transaction, &Scope::All).await?;
+        Live { snapshot: flipt_evaluation::Snapshot::compile(&state), version }
+    };
     transaction.commit().await?;
-    let live = shared.live.load().apply(changes, version);
     let revision = live.version.revision;
     shared.live.store(Arc::new(live));
     shared.revision.send_replace(revision);

@@ -21,6 +21,13 @@ pub struct Version {
     pub revision: u64,
 }
 
+impl Version {
+    /// Whether this is the very next version after another one.
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        self.epoch == before.epoch && self.revision == before.revision + 1
+    }
+}
+
 /// Which part of the state to read.
 pub(crate) enum Scope<'a> {
     All,
@@ -115,6 +122,17 @@ pub(crate) async fn namespace_version(
         .await?;
     let modified = row.map(|row| row.optional_time(0)).transpose()?.flatten();
     Ok(modified.map(|micros| micros.to_string()).unwrap_or_default())
+}
+
+/// Reads the whole state of a migrated database, in one transaction, without anything else being touched.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn read_snapshot(database: &Database) -> Result<Snapshot, StoreError> {
+    let mut transaction = database.read().await?;
+    let snapshot = load(&mut transaction, &Scope::All).await?;
+    transaction.commit().await?;
+    Ok(snapshot)
 }
 
 /// Reads the whole state with its version, in one transaction of its own.

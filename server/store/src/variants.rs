@@ -9,7 +9,7 @@ use flipt_proto::{flipt as pb, from_unix_micros};
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
-    flags, names,
+    distributions, flags, names,
     sql::{Writer, new_id},
 };
 
@@ -167,6 +167,7 @@ pub(crate) async fn update(
     if changed == 0 {
         return Err(StoreError::NotFound(format!("variant {}", go_quote(&request.key))));
     }
+    distributions::touch_users(writer, "v.id = ?", params![&request.id]).await?;
     writer.touch_flag(namespace, &request.flag_key);
     find(&mut writer.transaction, &request.id).await
 }
@@ -176,6 +177,9 @@ pub(crate) async fn delete(
     request: &pb::DeleteVariantRequest,
 ) -> Result<(), StoreError> {
     let namespace = namespace_or_default(&request.namespace_key);
+    let of_request = params![&request.id, &request.flag_key, namespace];
+    distributions::touch_users(writer, "v.id = ? AND v.flag_key = ? AND v.namespace_key = ?", of_request)
+        .await?;
     // MySQL before 9 does not enforce the reference from the flag: clear it here, for every database.
     writer
         .transaction
@@ -187,10 +191,7 @@ pub(crate) async fn delete(
         .await?;
     let deleted = writer
         .transaction
-        .execute(
-            "DELETE FROM variants WHERE id = ? AND flag_key = ? AND namespace_key = ?",
-            params![&request.id, &request.flag_key, namespace],
-        )
+        .execute("DELETE FROM variants WHERE id = ? AND flag_key = ? AND namespace_key = ?", of_request)
         .await?;
     if deleted > 0 {
         writer.touch_flag(namespace, &request.flag_key);

@@ -285,6 +285,57 @@ async fn writes_of_another_process_are_caught_up_with() {
     assert!(!revisions.has_changed().unwrap());
 }
 
+#[tokio::test]
+async fn a_write_after_one_of_another_process_shows_both() {
+    let Fixture { store, url, _folder } = fixture().await;
+    let other = open(&url).await;
+    with_rule(&other).await;
+    // Ours comes before anybody has looked for the other's.
+    store.create_flag(&flag("mine", pb::FlagType::VariantFlagType)).await.unwrap();
+    assert_eq!(evaluate(&store, "mine").as_deref(), Some(""));
+    assert_eq!(evaluate(&store, "f").as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn a_new_epoch_is_noticed_by_the_others() {
+    let Fixture { store, url, _folder } = fixture().await;
+    let other = open(&url).await;
+    let before = store.live().version.clone();
+    store.start_new_epoch().await.unwrap();
+    let after = store.live().version.clone();
+    assert!(after.epoch != before.epoch && after.revision > before.revision);
+    other.refresh().await.unwrap();
+    assert_eq!(other.live().version, after);
+}
+
+#[tokio::test]
+async fn a_variant_given_out_by_another_flag_is_renamed_there_too() {
+    let Fixture { store, _folder, .. } = fixture().await;
+    let (rule, _, distribution) = with_rule(&store).await;
+    store.create_flag(&flag("g", pb::FlagType::VariantFlagType)).await.unwrap();
+    let foreign = store.create_variant(&variant("g", "theirs")).await.unwrap();
+    let update = pb::UpdateDistributionRequest {
+        id: distribution.id,
+        flag_key: "f".into(),
+        rule_id: rule.id,
+        variant_id: foreign.id.clone(),
+        rollout: 100.0,
+        ..Default::default()
+    };
+    store.update_distribution(&update).await.unwrap();
+    assert_eq!(evaluate(&store, "f").as_deref(), Some("theirs"));
+    let rename = pb::UpdateVariantRequest {
+        id: foreign.id,
+        flag_key: "g".into(),
+        key: "renamed".into(),
+        ..Default::default()
+    };
+    store.update_variant(&rename).await.unwrap();
+    assert_eq!(evaluate(&store, "f").as_deref(), Some("renamed"));
+    store.delete_flag(&pb::DeleteFlagRequest { key: "g".into(), ..Default::default() }).await.unwrap();
+    assert_eq!(evaluate(&store, "f").as_deref(), Some(""));
+}
+
 fn rich_namespace() -> Namespace {
     Namespace {
         key: "shop".into(),

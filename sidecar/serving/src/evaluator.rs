@@ -13,6 +13,23 @@ use uuid::Uuid;
 
 use crate::{Code, Error, Scope, Source, UnknownNamespace, metrics::EvaluationMetrics};
 
+/// Most entries of a batch. Flipt has no limit, but an entry of twenty bytes may ask for kilobytes of answer,
+/// and a sidecar has one thread and little memory.
+pub(crate) const BATCH_LIMIT: usize = 10_000;
+
+/// Refuses a batch that is too large.
+pub(crate) fn check_batch(entries: usize) -> Result<(), Error> {
+    if entries <= BATCH_LIMIT {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::InvalidArgument,
+        format!(
+            "invalid field requests: {entries} entries, at most {BATCH_LIMIT} are answered; split the batch"
+        ),
+    ))
+}
+
 /// Evaluates flags on the current state.
 #[derive(Clone)]
 pub struct Evaluator {
@@ -108,6 +125,7 @@ impl Evaluator {
         request: &pb::BatchEvaluationRequest,
     ) -> Result<pb::BatchEvaluationResponse, Error> {
         let clock = Clock::start();
+        check_batch(request.requests.len())?;
         let snapshot = self.snapshot()?;
         let mut responses = Vec::with_capacity(request.requests.len());
         for entry in &request.requests {

@@ -8,7 +8,7 @@ use flipt_proto::{
 
 use crate::{
     Code, Error, Evaluator, Scope,
-    evaluator::{Clock, id_or_new},
+    evaluator::{Clock, check_batch, id_or_new},
 };
 
 impl Evaluator {
@@ -43,6 +43,7 @@ impl Evaluator {
         request: &pb::BatchEvaluationRequest,
     ) -> Result<pb::BatchEvaluationResponse, Error> {
         let clock = Clock::start();
+        check_batch(request.requests.len())?;
         let namespace = namespace_or_default(&request.namespace_key);
         let mut responses = Vec::with_capacity(request.requests.len());
         for entry in &request.requests {

@@ -13,14 +13,21 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 
 /// Longest time a client may take to send its headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest request head.
-const HEAD_LIMIT: usize = 1024 * 1024;
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How much a listener lets its clients use.
+#[derive(Debug, Clone, Copy)]
+pub struct ListenerLimits {
+    /// Largest request head in bytes, at least 8 KiB. Each connection may hold that much memory.
+    pub head_bytes: usize,
+    /// Connections open at once; further ones wait to be accepted.
+    pub connections: usize,
+}
 
 /// Something that answers HTTP requests.
 pub trait HttpService: Send + Sync + 'static {
@@ -35,16 +42,23 @@ pub trait HttpService: Send + Sync + 'static {
 pub async fn serve_http(
     listener: TcpListener,
     service: Arc<dyn HttpService>,
+    limits: ListenerLimits,
     shutdown: impl Future<Output = ()>,
     drain: Duration,
 ) {
     let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let accepting = async {
+            // The semaphore is never closed; without a place there would be no limit, but service.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            (place, accepted) = accepting => match accepted {
+                Ok((stream, _)) => (place, stream),
                 Err(error) => {
                     tracing::warn!(error = %error, "connection not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -63,10 +77,11 @@ pub async fn serve_http(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(HEAD_LIMIT)
+            .max_buf_size(limits.head_bytes.max(8 * 1024))
             .serve_connection(TokioIo::new(stream), answer);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "connection ended early");
             }

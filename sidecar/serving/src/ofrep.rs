@@ -10,7 +10,10 @@ use flipt_proto::{
 };
 use prost_types::{Struct, Value, value::Kind};
 
-use crate::{Code, Error, Evaluator, Scope, evaluator::id_or_new};
+use crate::{
+    Code, Error, Evaluator, Scope,
+    evaluator::{check_batch, id_or_new},
+};
 
 /// Context key of the entity id.
 const TARGETING_KEY: &str = "targetingKey";
@@ -82,7 +85,10 @@ impl Evaluator {
         scope.require(namespace)?;
         let entity = entity_id(&request.context);
         let keys: Vec<&str> = match request.context.get(FLAGS) {
-            Some(list) => list.split(',').map(str::trim).collect(),
+            Some(list) => {
+                check_batch(list.split(',').count())?;
+                list.split(',').map(str::trim).collect()
+            }
             None => snapshot
                 .namespace(namespace)
                 .into_iter()

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use flipt_model::Snapshot;
 
 use super::cache::{CacheDir, CacheError};
@@ -136,7 +138,40 @@ pub struct Follower {
     /// again in full, as what it names may be repaired without the pointer changing.
     etag: Option<Etag>,
     loaded: Option<Loaded>,
+    /// What the cache on disk holds; `None` if that is not known for sure.
+    cached: Option<Cached>,
 }
+
+#[derive(Debug)]
+struct Cached {
+    digest: Digest,
+    revision: u64,
+    epoch: String,
+    verified_at: DateTime<Utc>,
+}
+
+impl Cached {
+    fn of(pointer: &Pointer, digest: Digest) -> Self {
+        Self {
+            digest,
+            revision: pointer.revision,
+            epoch: pointer.epoch.clone(),
+            verified_at: pointer.verified_at,
+        }
+    }
+
+    /// Whether the pointer on disk says the same as this one, give or take its confirmation of a minute ago.
+    fn is_current(&self, pointer: &Pointer, digest: &Digest) -> bool {
+        self.digest == *digest
+            && self.revision == pointer.revision
+            && self.epoch == pointer.epoch
+            && pointer.verified_at - self.verified_at < CONFIRMATION
+    }
+}
+
+/// How far the confirmation on disk may lag behind: a restart during an outage must not look like one of a
+/// state that nobody has confirmed for days, and a disk need not be written at every heartbeat.
+const CONFIRMATION: TimeDelta = TimeDelta::minutes(1);
 
 #[derive(Debug)]
 struct Loaded {
@@ -158,6 +193,7 @@ impl Follower {
             status: Arc::default(),
             etag: None,
             loaded: None,
+            cached: None,
             store,
             options,
         })
@@ -196,6 +232,7 @@ impl Follower {
                 Ok(()) => {
                     self.status.count_load(Source::Cache, LoadResult::Ok);
                     self.accepted(&pointer, &object, Some(Source::Cache));
+                    self.cached = Some(Cached::of(&pointer, object.digest));
                     CacheOutcome::Loaded(Box::new(pointer))
                 }
                 Err(reason) => {
@@ -338,16 +375,13 @@ impl Follower {
         let object = pointer.readable().map_err(|error| self.unusable(&key, &error))?;
         let outcome = match &self.loaded {
             Some(loaded) if loaded.digest == object.digest => {
-                let moved = loaded.revision != pointer.revision || loaded.epoch != pointer.epoch;
                 self.accepted(&pointer, &object, None);
-                if moved {
-                    self.write_cache(bytes, object.digest, None).await;
-                }
+                self.renew_cache(&pointer, &object, bytes).await;
                 PollOutcome::Unchanged
             }
             _ => {
                 let compressed = self.load(&pointer, &object, accept).await?;
-                self.write_cache(bytes, object.digest, Some(compressed)).await;
+                self.write_cache(&pointer, object.digest, bytes, Some(compressed)).await;
                 PollOutcome::Loaded(Box::new(pointer))
             }
         };
@@ -486,20 +520,51 @@ impl Follower {
         });
     }
 
+    /// Brings the cache up to a pointer whose content is loaded already. If the content itself is not on disk,
+    /// because it could not be written then, it is fetched once more.
+    async fn renew_cache(&mut self, pointer: &Pointer, object: &ObjectRef, bytes: Vec<u8>) {
+        if self.options.cache.is_none()
+            || self.cached.as_ref().is_some_and(|cached| cached.is_current(pointer, &object.digest))
+        {
+            return;
+        }
+        let compressed = if self.cached.as_ref().is_some_and(|cached| cached.digest == object.digest) {
+            None
+        } else {
+            match self.fetch(object).await {
+                Ok((compressed, _)) => Some(compressed),
+                // The state is loaded; the cache gets its next chance when the pointer moves again.
+                Err(_) => return,
+            }
+        };
+        self.write_cache(pointer, object.digest, bytes, compressed).await;
+    }
+
     /// Writes the last known good state; without `compressed` only the pointer.
-    async fn write_cache(&self, pointer: Vec<u8>, digest: Digest, compressed: Option<Vec<u8>>) {
+    async fn write_cache(
+        &mut self,
+        pointer: &Pointer,
+        digest: Digest,
+        bytes: Vec<u8>,
+        compressed: Option<Vec<u8>>,
+    ) {
         let Some(cache) = self.options.cache.clone() else { return };
         let keys = self.keys.clone();
         let written = blocking(move || match compressed {
-            Some(object) => cache.write(&keys, &pointer, &digest, &object),
-            None => cache.write_pointer(&keys, &pointer),
+            Some(object) => cache.write(&keys, &bytes, &digest, &object),
+            None => cache.write_pointer(&keys, &bytes),
         })
         .await;
         let error = match written {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => {
+                self.cached = Some(Cached::of(pointer, digest));
+                return;
+            }
             Ok(Err(error)) => error.to_string(),
             Err(panicked) => panicked,
         };
+        // What is on disk now is not known; it is written in full the next time.
+        self.cached = None;
         if self.status.count_cache_write_failure() == 0 {
             tracing::warn!(
                 error,

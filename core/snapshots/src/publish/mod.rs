@@ -480,7 +480,14 @@ impl Publication<'_> {
         if let Err(error) = self.write_history(published).await {
             published.warnings.push(format!("history entry not written: {error}"));
         }
-        for (path, content) in std::mem::take(&mut self.options.features) {
+        let features = std::mem::take(&mut self.options.features);
+        if published.changed
+            && !features.is_empty()
+            && let Err(error) = self.delete_stale_features(&features).await
+        {
+            published.warnings.push(format!("feature files of removed namespaces not deleted: {error}"));
+        }
+        for (path, content) in features {
             match self.write_feature_file(&path, content).await {
                 Ok(written) => published.features_written += usize::from(written),
                 Err(error) => published.warnings.push(format!("feature file not written: {error}")),
@@ -496,6 +503,17 @@ impl Publication<'_> {
         for warning in &published.warnings {
             tracing::warn!(warning, "the snapshot is published, but not everything around it");
         }
+    }
+
+    /// Deletes the feature files of namespaces that are gone: a stock Flipt would go on serving their flags.
+    async fn delete_stale_features(&self, current: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        for file in self.store.list("features/").await? {
+            let is_current = current.iter().any(|(path, _)| *path == file.key);
+            if !is_current && feature_file_is_valid(&file.key) {
+                self.store.delete(&file.key).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn write_history(&mut self, published: &Published) -> Result<(), PublishError> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use flipt_snapshots::follow::{CacheDir, CacheError, CacheOutcome, LoadResult, PollOutcome, Upstream};
 use flipt_snapshots::format::encode;
+use flipt_snapshots::publish::PublishOptions;
 use flipt_snapshots::store::{FolderStore, Source};
 
-use crate::place::{ENVIRONMENT, Place, Reader, files, keys, options, sample, sorted, version};
+use crate::place::{ENVIRONMENT, Place, Reader, files, keys, options, sample, second, sorted, version};
 
 /// A reader whose source is away for good.
 fn cut_off(cache: &Path) -> Reader {
@@ -184,6 +185,45 @@ async fn a_write_that_fails_halfway_leaves_the_old_pair() {
         let mut restarted = cut_off(cache.path());
         let outcome = load(&mut restarted).await;
         assert!(matches!(&outcome, CacheOutcome::Loaded(pointer) if pointer.revision == 1), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_write_is_made_up_for_and_costs_nothing_that_was_there() {
+    let (place, cache) = (Place::folder(), tempfile::tempdir().unwrap());
+    let mut reader = place.reader(|options| options.cache = Some(CacheDir::new(cache.path())));
+    place.publish(1).await;
+    reader.loads().await;
+    let next = encode(sample(2)).unwrap().digest.hex();
+    let obstacle = cache.path().join(ENVIRONMENT).join(format!(".{next}.json.gz.tmp"));
+    fs::create_dir(&obstacle).unwrap();
+    place.publish(2).await;
+    reader.loads().await;
+    // The same content under a later revision: its object is not on disk, so its pointer must not be either.
+    place.try_publish(sample(2), version(3), options()).await.unwrap();
+    assert_eq!(reader.poll().await, PollOutcome::Unchanged);
+    let outcome = load(&mut cut_off(cache.path())).await;
+    assert!(matches!(&outcome, CacheOutcome::Loaded(pointer) if pointer.revision == 1), "{outcome:?}");
+
+    fs::remove_dir(&obstacle).unwrap();
+    place.try_publish(sample(2), version(4), options()).await.unwrap();
+    assert_eq!(reader.poll().await, PollOutcome::Unchanged);
+    let outcome = load(&mut cut_off(cache.path())).await;
+    assert!(matches!(&outcome, CacheOutcome::Loaded(pointer) if pointer.revision == 4), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_cache_remembers_when_an_unchanged_state_was_confirmed() {
+    let (place, cache) = (Place::folder(), tempfile::tempdir().unwrap());
+    let mut reader = place.reader(|options| options.cache = Some(CacheDir::new(cache.path())));
+    let confirmed = |seconds| PublishOptions { now: Some(second(seconds)), ..options() };
+    for (seconds, remembered) in [(0, 0), (30, 0), (90, 90), (100, 90), (3_600, 3_600)] {
+        place.try_publish(sample(1), version(1), confirmed(seconds)).await.unwrap();
+        reader.poll().await;
+        let CacheOutcome::Loaded(pointer) = load(&mut cut_off(cache.path())).await else {
+            panic!("not loaded")
+        };
+        assert_eq!(pointer.verified_at, second(remembered), "confirmed after {seconds} s");
     }
 }
 

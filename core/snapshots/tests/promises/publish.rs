@@ -7,6 +7,20 @@ use flipt_snapshots::publish::{ConditionalWrites, Guard, PublishError, PublishOp
 use crate::place::{ENVIRONMENT, Place, files, keys, options, sample, second, sorted, version};
 
 on_both_stores! {
+    async fn feature_files_of_removed_namespaces_are_deleted_and_nothing_else(place: &Place) {
+        let with = |namespaces: &[&str]| PublishOptions {
+            features: namespaces
+                .iter()
+                .map(|key| (format!("features/{key}/features.yaml"), b"flags: []\n".to_vec()))
+                .collect(),
+            ..options()
+        };
+        place.write("features/notes.txt", "somebody's").await;
+        place.try_publish(sample(1), version(1), with(&["a", "b"])).await.unwrap();
+        place.try_publish(sample(2), version(2), with(&["b"])).await.unwrap();
+        assert_eq!(place.keys("features/").await, ["features/b/features.yaml", "features/notes.txt"]);
+    }
+
     async fn the_first_publication_writes_object_pointer_and_history(place: &Place) {
         assert!(current(&*place.store, ENVIRONMENT).await.unwrap().is_none());
         let options = PublishOptions { now: Some(second(0)), ..options() };
