@@ -84,8 +84,13 @@ async fn keeps_answering_with_its_age_visible_and_growing_after_server_and_s3_we
 
     assert_eq!(decisions(&sidecar).await, before);
     assert_eq!(sidecar.boolean("checkout", "e").await, Ok(true));
-    let status = sidecar.status().await.unwrap();
-    assert_eq!((&status["loaded"], &status["upstream"]), (&json!(true), &json!("unreachable")));
+    // The poll that is under way tries for some seconds before it gives up.
+    let status = until_some("upstream is unreachable", PATIENCE, || async {
+        Some(sidecar.status().await.unwrap()).filter(|status| status["upstream"] == "unreachable")
+    })
+    .await
+    .unwrap();
+    assert_eq!(status["loaded"], true);
     assert!(status["lastError"].as_str().unwrap().contains("flags"), "{status}");
     // Age does not make it unready unless that was asked for.
     assert_eq!(sidecar.probe("/readyz").await, Ok(200));
