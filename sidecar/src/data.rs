@@ -4,11 +4,11 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use chrono::{SecondsFormat, Utc};
 use flipt_serving::{
-    Code, Error, EvaluationHttp, HttpService, ServiceAccounts,
+    Body, Code, Error, EvaluationHttp, HttpService, ServiceAccounts,
     http::{error_reply, json_reply, text_reply},
 };
 use http::{Method, Request, Response, StatusCode, header::HOST};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 
 use crate::holder::Holder;
@@ -88,7 +88,7 @@ impl HttpService for Data {
     fn call(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> {
-        Box::pin(async move { self.answer(request).await })
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(async move { self.answer(request).await.map(Either::Left) })
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use chrono::Utc;
-use flipt_serving::{HttpService, http::text_reply};
+use flipt_serving::{Body, HttpService, http::text_reply};
 use flipt_snapshots::{
     follow::{LoadResult, PollResult},
     store::Source,
@@ -21,7 +21,7 @@ use flipt_telemetry::{
     prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts},
 };
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 
 use crate::{config::StartPolicy, holder::Holder};
@@ -220,7 +220,7 @@ impl HttpService for Health {
     fn call(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> {
-        Box::pin(async move { self.answer(request.uri().path()) })
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(async move { self.answer(request.uri().path()).map(Either::Left) })
     }
 }

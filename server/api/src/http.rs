@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use flipt_proto::evaluation::EvaluationNamespaceSnapshot;
 use flipt_serving::{
-    Code, Error, EvaluationHttp, Gate, HttpService,
+    Body, Code, Error, EvaluationHttp, Gate, HttpService,
     http::{
         BODY_LIMIT, error_reply, json_reply, not_found_reply, ofrep_error_reply, path::split, read_body,
         text_reply,
@@ -12,7 +12,7 @@ use flipt_serving::{
 };
 use flipt_telemetry::Registry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
 
@@ -203,7 +203,7 @@ impl HttpService for ServerHttp {
     fn call(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> {
-        Box::pin(async move { self.answer(request).await })
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
+        Box::pin(async move { self.answer(request).await.map(Either::Left) })
     }
 }

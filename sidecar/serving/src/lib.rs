@@ -25,7 +25,7 @@ pub use evaluator::Evaluator;
 pub use gate::{Gate, Open, Scope};
 pub use grpc::{EvaluationGrpc, OfrepGrpc};
 pub use http::{EvaluationHttp, Offer};
-pub use listener::{HttpService, ListenerLimits, serve_http};
+pub use listener::{Body, HttpService, ListenerLimits, serve_http};
 pub use metrics::{EvaluationMetrics, Labels};
 pub use service_account::{KeyFile, ServiceAccounts};
 pub use source::{Source, UnknownNamespace};

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{Either, Full, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Bytes, Incoming},
     server::conn::http1,
@@ -29,13 +29,16 @@ pub struct ListenerLimits {
     pub connections: usize,
 }
 
+/// Body of an answer: known as a whole, or a stream without an announced end.
+pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+
 /// Something that answers HTTP requests.
 pub trait HttpService: Send + Sync + 'static {
     /// Answers one request.
     fn call(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+    ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 }
 
 /// Serves until `shutdown` is done; then stops accepting and lets open requests end, for at most `drain`.
