@@ -133,14 +133,13 @@ impl ServerHttp {
             _ if EvaluationHttp::owns(path) => {
                 EvaluationHttp::offer(path).is_some_and(|offer| offer.method == *method)
             }
-            ["api", "v1", rest @ ..] => self.bindings.offers(method, rest),
+            ["api", ..] => self.bindings.offers(method, segments),
             _ => *method == Method::GET,
         }
     }
 
     async fn call(&self, asked: Asked<'_>) -> Result<Answered, Error> {
         let Asked { head, body, form, segments } = asked;
-        let segments = segments.get(2..).unwrap_or_default();
         let (binding, path) = match self.bindings.find(&head.method, segments) {
             Found::Call(binding, fields) => (binding, fields),
             Found::WrongMethod => return Err(Error::new(Code::Unimplemented, "Method Not Allowed")),

@@ -16,7 +16,7 @@ pub(crate) type Invoke = for<'a> fn(&'a Api, &'a [u8], &'a Parameters<'a>) -> An
 /// One REST binding of a call.
 pub(crate) struct Binding {
     pub(crate) method: Method,
-    /// Path below `/api/v1/`; `{name}` stands for a field.
+    /// Path without its leading slash; `{name}` stands for a field.
     pub(crate) path: &'static str,
     pub(crate) invoke: Invoke,
     /// Full name of the answer's message.
