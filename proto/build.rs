@@ -5,7 +5,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::Config;
 
-const FILES: [&str; 3] = ["flipt.proto", "evaluation/evaluation.proto", "ofrep/ofrep.proto"];
+const FILES: [&str; 5] =
+    ["auth/auth.proto", "evaluation/evaluation.proto", "flipt.proto", "meta/meta.proto", "ofrep/ofrep.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

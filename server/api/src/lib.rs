@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod admission;
+mod authentications;
 mod calls;
 mod constraints;
 mod data;
@@ -14,6 +16,7 @@ mod evaluate;
 mod flags;
 mod form;
 mod http;
+mod meta;
 mod namespaces;
 mod pretty;
 mod query;
@@ -27,26 +30,36 @@ mod variants;
 
 use std::{sync::Arc, time::Instant};
 
+use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
 use flipt_store::Store;
 
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
+pub use meta::About;
 
 /// What every handler works with.
 #[derive(Clone)]
 pub struct Api {
     store: Arc<dyn Store>,
+    authentications: Authentications,
+    about: About,
     evaluator: Evaluator,
     read_only: bool,
 }
 
 impl Api {
-    /// The API on this store.
+    /// The API on this store, and on these credentials.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, read_only: bool, metrics: EvaluationMetrics) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        authentications: Authentications,
+        about: About,
+        read_only: bool,
+        metrics: EvaluationMetrics,
+    ) -> Self {
         let source = Arc::new(source::LiveStore(Arc::clone(&store)));
-        Self { store, evaluator: Evaluator::new(source, metrics), read_only }
+        Self { store, authentications, about, evaluator: Evaluator::new(source, metrics), read_only }
     }
 
     /// Evaluates on the store's current state.

@@ -3,11 +3,12 @@
 use flipt_proto::flipt::{self as pb, flipt_server::Flipt};
 
 use crate::{
-    calls::calls, constraints, distributions, evaluate, flags, namespaces, rollouts, rules, segments, variants,
+    calls::calls, constraints, distributions, evaluate, flags, namespaces, rollouts, rules, segments,
+    variants,
 };
 
 calls! {
-    impl Flipt below "api/v1/";
+    impl Flipt as "flipt.Flipt" below "api/v1/";
 
     evaluate(pb::EvaluationRequest) -> pb::EvaluationResponse = evaluate::single;
     batch_evaluate(pb::BatchEvaluationRequest) -> pb::BatchEvaluationResponse = evaluate::batch;
