@@ -9,6 +9,7 @@
 mod constraints;
 pub mod database;
 mod distributions;
+mod environments;
 mod error;
 mod flags;
 mod import;
@@ -18,6 +19,7 @@ mod names;
 mod namespaces;
 mod paging;
 mod place;
+mod resources;
 mod rollouts;
 mod rules;
 mod segments;
@@ -28,9 +30,11 @@ mod store;
 mod variants;
 
 pub use database::{ConnectError, Database, DatabaseOptions};
+pub use environments::{Environments, SqlEnvironments};
 pub use error::StoreError;
 pub use import::{ImportMode, ImportedNamespace};
 pub use live::Live;
+pub use resources::{Edit, WriteMode};
 pub use sql::SqlStore;
 pub use state::{Version, read_snapshot};
-pub use store::Store;
+pub use store::{Environment, Part, Store};
