@@ -5,8 +5,16 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::Config;
 
-const FILES: [&str; 5] =
-    ["auth/auth.proto", "evaluation/evaluation.proto", "flipt.proto", "meta/meta.proto", "ofrep/ofrep.proto"];
+const FILES: [&str; 8] = [
+    "flipt.proto",
+    "auth/auth.proto",
+    "evaluation/evaluation.proto",
+    "evaluation/client.proto",
+    "meta/meta.proto",
+    "ofrep/ofrep.proto",
+    "core/core.proto",
+    "environments/environments.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

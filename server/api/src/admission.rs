@@ -16,7 +16,7 @@ pub(crate) async fn admit(
 ) -> Result<Caller, Error> {
     match guard.authenticate(service, &credentials::from_http(headers)).await {
         Ok(caller) if guard.asks_for_request(&caller) => {
-            guard.check(&caller, service, &request()?)?;
+            guard.check(&caller, service, headers, &request()?)?;
             Ok(caller)
         }
         Ok(caller) => Ok(caller),

@@ -127,7 +127,9 @@ impl ServerHttp {
         }
         let asked = Asked { head, body, form: form != Form::No, segments: &segments };
         match segments.as_slice() {
-            ["api", "v1", ..] => self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into()),
+            ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
+                self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
+            }
             ["auth", "v1", ..] => self.call_auth(asked).await,
             ["meta", rest @ ..] => {
                 self.about(&asked.head, rest).await.unwrap_or_else(|error| error_reply(&error)).into()

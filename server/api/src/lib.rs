@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admission;
+mod any;
 mod authentications;
 mod calls;
 mod constraints;
@@ -26,13 +27,14 @@ mod rules;
 mod segments;
 mod source;
 mod transcode;
+mod v2;
 mod variants;
 
 use std::{sync::Arc, time::Instant};
 
 use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
-use flipt_store::Store;
+use flipt_store::{Environments, Store};
 
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
@@ -41,6 +43,8 @@ pub use meta::About;
 /// What every handler works with.
 #[derive(Clone)]
 pub struct Api {
+    environments: Environments,
+    /// The default environment, which the v1 API is about.
     store: Arc<dyn Store>,
     authentications: Authentications,
     about: About,
@@ -49,17 +53,19 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API on this store, and on these credentials.
+    /// The API on these environments and these credentials.
     #[must_use]
     pub fn new(
-        store: Arc<dyn Store>,
+        environments: Environments,
         authentications: Authentications,
         about: About,
         read_only: bool,
         metrics: EvaluationMetrics,
     ) -> Self {
-        let source = Arc::new(source::LiveStore(Arc::clone(&store)));
-        Self { store, authentications, about, evaluator: Evaluator::new(source, metrics), read_only }
+        let store = Arc::clone(environments.default_store());
+        let source = Arc::new(source::LiveEnvironment::default_of(&environments));
+        let evaluator = Evaluator::new(source, metrics);
+        Self { environments, store, authentications, about, evaluator, read_only }
     }
 
     /// Evaluates on the store's current state.

@@ -98,7 +98,7 @@ async fn admit(guard: &Guard, mut request: Request<Body>) -> Result<Request<Body
         let (head, body) = request.into_parts();
         let body = read(body).await?;
         let asked = Asked { message, bytes: first_message(&body)?.to_vec() };
-        guard.check(&caller, service, &asked)?;
+        guard.check(&caller, service, &head.headers, &asked)?;
         request = Request::from_parts(head, Body::new(Full::new(body)));
     }
     request.extensions_mut().insert::<Caller>(caller);

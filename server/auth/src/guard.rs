@@ -1,12 +1,15 @@
 //! The decision whether a call may go on: the one place for it, whatever the transport.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use flipt_proto::auth as pb;
 use flipt_serving::{Code, Error};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::{Asked, Authentications, credentials::Credentials, scope, services};
+
+/// Header that names the environment of a request (v2 spec, section 3.3).
+const ENVIRONMENT: &str = "x-flipt-environment";
 
 /// Who is calling.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,13 +59,17 @@ fn refuse(service: &str, reason: &str) -> Error {
 #[derive(Clone)]
 pub struct Guard {
     authentications: Authentications,
+    /// Keys of environments besides the default one.
+    others: Arc<BTreeSet<String>>,
 }
 
 impl Guard {
-    /// Decides with these credentials.
+    /// Decides with these credentials; tokens of one namespace mean one of the default environment, not of
+    /// `others`.
     #[must_use]
-    pub const fn new(authentications: Authentications) -> Self {
-        Self { authentications }
+    pub fn new<'a>(authentications: Authentications, others: impl IntoIterator<Item = &'a str>) -> Self {
+        let others = others.into_iter().map(str::to_owned).collect();
+        Self { authentications, others: Arc::new(others) }
     }
 
     /// Finds out who calls a service.
@@ -93,10 +100,21 @@ impl Guard {
     ///
     /// # Errors
     /// [`Code::Unauthenticated`], as Flipt answers it.
-    pub fn check(&self, caller: &Caller, service: &str, asked: &Asked) -> Result<(), Error> {
+    pub fn check(
+        &self,
+        caller: &Caller,
+        service: &str,
+        metadata: &HeaderMap,
+        asked: &Asked,
+    ) -> Result<(), Error> {
         let Caller::Known(authentication) = caller else { return Ok(()) };
         let Some(scope) = scope::of(authentication) else { return Ok(()) };
-        match scope::objection(scope, service, asked) {
+        let names = |value: &HeaderValue| value.to_str().is_ok_and(|key| self.others.contains(key));
+        let elsewhere = || metadata.get_all(ENVIRONMENT).iter().any(names);
+        match scope::objection(scope, service, asked, &self.others) {
+            None if !scope.trim().is_empty() && elsewhere() => {
+                Err(refuse(service, "the token is bound to a namespace of the default environment"))
+            }
             None => Ok(()),
             Some(reason) => Err(refuse(service, reason)),
         }

@@ -1,9 +1,9 @@
 //! Tokens that are good for one namespace only (auth spec, section 6.3).
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use flipt_proto::auth as pb;
-use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
 use crate::{services, static_token};
 
@@ -43,24 +43,48 @@ pub(crate) fn of(authentication: &pb::Authentication) -> Option<&str> {
 
 /// Why credentials bound to this namespace may not be used for a request of a service; `None` if they may.
 /// The order of the checks is part of the contract.
-pub(crate) fn objection(scope: &str, service: &str, asked: &Asked) -> Option<&'static str> {
+pub(crate) fn objection(
+    scope: &str,
+    service: &str,
+    asked: &Asked,
+    other_environments: &BTreeSet<String>,
+) -> Option<&'static str> {
     if !services::accepts_scoped_tokens(service) {
         return Some("the token is bound to a namespace, which this service does not accept");
     }
     if scope.trim().is_empty() {
         return None;
     }
-    let Some(namespace) = namespace(asked) else {
+    let Some(request) = decode(asked) else { return Some("the request cannot be read") };
+    let Some(namespace) = namespace(&request) else {
         return Some("the token is bound to a namespace, and the request is not about exactly one");
     };
-    (namespace != scope).then_some("the token is bound to another namespace")
+    if namespace != scope {
+        return Some("the token is bound to another namespace");
+    }
+    environments(&request)
+        .iter()
+        .any(|key| other_environments.contains(key))
+        .then_some("the token is bound to a namespace of the default environment")
+}
+
+fn decode(asked: &Asked) -> Option<DynamicMessage> {
+    let descriptor = POOL.get_message_by_name(&asked.message)?;
+    DynamicMessage::decode(descriptor, asked.bytes.as_slice()).ok()
+}
+
+/// The environments that a request names.
+fn environments(message: &DynamicMessage) -> Vec<String> {
+    let named =
+        |message: &DynamicMessage| message.get_field_by_name("environment_key")?.as_str().map(str::to_owned);
+    let entries = message.get_field_by_name("requests");
+    let entries = entries.iter().filter_map(|entries| entries.as_list()).flatten();
+    entries.filter_map(Value::as_message).chain([message]).filter_map(named).collect()
 }
 
 /// The one namespace that a request is about.
-fn namespace(asked: &Asked) -> Option<String> {
-    let descriptor = POOL.get_message_by_name(&asked.message)?;
-    let message = DynamicMessage::decode(descriptor, asked.bytes.as_slice()).ok()?;
-    match asked.message.as_str() {
+fn namespace(message: &DynamicMessage) -> Option<String> {
+    match message.descriptor().full_name() {
         "flipt.evaluation.BatchEvaluationRequest" => {
             let entries = message.get_field_by_name("requests")?;
             let mut namespaces =
@@ -72,8 +96,10 @@ fn namespace(asked: &Asked) -> Option<String> {
         | "flipt.CreateNamespaceRequest"
         | "flipt.UpdateNamespaceRequest"
         | "flipt.DeleteNamespaceRequest"
-        | "flipt.evaluation.EvaluationNamespaceSnapshotRequest" => text(&message, "key"),
-        _ => text(&message, "namespace_key"),
+        | "flipt.evaluation.EvaluationNamespaceSnapshotRequest"
+        | "evaluation.EvaluationNamespaceSnapshotRequest"
+        | "evaluation.EvaluationNamespaceSnapshotStreamRequest" => text(message, "key"),
+        _ => text(message, "namespace_key"),
     }
 }
 
@@ -98,7 +124,22 @@ mod tests {
     }
 
     fn may<M: Message + Name>(scope: &str, message: &M) -> bool {
-        objection(scope, "flipt.Flipt", &asked(message)).is_none()
+        objection(scope, "flipt.Flipt", &asked(message), &BTreeSet::from(["staging".to_owned()])).is_none()
+    }
+
+    #[test]
+    fn a_namespace_of_another_environment_is_another_namespace() {
+        let request = |environment: &str| evaluation::EvaluationRequest {
+            environment_key: environment.to_owned(),
+            ..Default::default()
+        };
+        let batch = |environment: &str| evaluation::BatchEvaluationRequest {
+            requests: vec![request(""), request(environment)],
+            ..Default::default()
+        };
+        assert!(may("default", &request("default")) && may("default", &batch("default")));
+        assert!(!may("default", &request("staging")));
+        assert!(!may("default", &batch("staging")));
     }
 
     #[test]
@@ -116,13 +157,13 @@ mod tests {
     #[test]
     fn requests_about_no_namespace_are_refused() {
         assert!(!may("default", &flipt::ListNamespaceRequest::default()));
-        assert!(objection("default", "flipt.meta.MetadataService", &asked(&())).is_some());
+        assert!(objection("default", "flipt.meta.MetadataService", &asked(&()), &BTreeSet::new()).is_some());
     }
 
     #[test]
     fn a_blank_scope_binds_to_nothing_but_the_services() {
         assert!(may(" ", &flipt::ListNamespaceRequest::default()));
-        assert!(objection(" ", "flipt.ofrep.OFREPService", &asked(&())).is_some());
+        assert!(objection(" ", "flipt.ofrep.OFREPService", &asked(&()), &BTreeSet::new()).is_some());
     }
 
     #[test]
@@ -147,13 +188,14 @@ mod tests {
     #[test]
     fn every_request_that_a_bound_token_could_be_used_for_is_understood() {
         // What has neither field would be refused for no reason that its caller could see.
-        for name in ["flipt.Flipt", "flipt.evaluation.EvaluationService", "flipt.evaluation.DataService"] {
+        for name in services::SCOPED {
             for method in POOL.get_service_by_name(name).unwrap().methods() {
                 if method.name() == "ListNamespaces" || method.name() == "Batch" {
                     continue;
                 }
                 let asked = Asked { message: method.input().full_name().to_owned(), bytes: Vec::new() };
-                assert_eq!(namespace(&asked).as_deref(), Some("default"), "{}", method.full_name());
+                let namespace = namespace(&decode(&asked).unwrap());
+                assert_eq!(namespace.as_deref(), Some("default"), "{}", method.full_name());
             }
         }
     }

@@ -27,9 +27,9 @@ fn need(service: &str) -> Need {
         | "flipt.auth.AuthenticationMethodGithubService"
         | "flipt.auth.AuthenticationMethodKubernetesService" => Need::Never,
         "flipt.Flipt" => Need::UnlessManagementIsExcluded,
-        "flipt.evaluation.EvaluationService" | "flipt.evaluation.DataService" => {
-            Need::UnlessEvaluationIsExcluded
-        }
+        "flipt.evaluation.EvaluationService"
+        | "flipt.evaluation.DataService"
+        | "evaluation.ClientEvaluationService" => Need::UnlessEvaluationIsExcluded,
         "flipt.ofrep.OFREPService" => Need::UnlessOfrepIsExcluded,
         _ => Need::Always,
     }
@@ -51,9 +51,17 @@ pub(crate) fn is_public(service: &str) -> bool {
     need(service) == Need::Never
 }
 
+/// Services that a token of one namespace may be used for.
+pub(crate) const SCOPED: [&str; 4] = [
+    "flipt.Flipt",
+    "flipt.evaluation.EvaluationService",
+    "flipt.evaluation.DataService",
+    "evaluation.ClientEvaluationService",
+];
+
 /// Whether a token of one namespace may be used for a service.
 pub(crate) fn accepts_scoped_tokens(service: &str) -> bool {
-    matches!(service, "flipt.Flipt" | "flipt.evaluation.EvaluationService" | "flipt.evaluation.DataService")
+    SCOPED.contains(&service)
 }
 
 #[cfg(test)]

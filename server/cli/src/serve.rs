@@ -10,6 +10,7 @@ use flipt_proto::{
         authentication_service_server::AuthenticationServiceServer,
         public_authentication_service_server::PublicAuthenticationServiceServer,
     },
+    environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
     },
@@ -20,7 +21,7 @@ use flipt_proto::{
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
 };
-use flipt_store::{SqlStore, Store, migrations::Policy};
+use flipt_store::{SqlEnvironments, migrations::Policy};
 use flipt_telemetry::Registry;
 use tokio::{
     net::TcpListener,
@@ -53,19 +54,19 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let http_listener = bind(&config.server.host, config.server.http_port, "http").await?;
 
     let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
-    let store = database::open_store(&config, policy).await?;
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let store = database::open_environments(&config, policy).await?;
+    let environments = store.shared();
 
     let registry = Registry::default();
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let authentications = Authentications::new(Arc::new(store.clone()), config.authentication.clone());
+    let authentications = Authentications::new(store.authentications(), config.authentication.clone());
     authentications
         .bootstrap()
         .await
         .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
-    let guard = Guard::new(authentications.clone());
+    let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
     let api = Api::new(
-        Arc::clone(&shared),
+        environments.clone(),
         authentications.clone(),
         About::default(),
         config.storage.read_only,
@@ -102,6 +103,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
+        .add_service(EnvironmentsServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
             Arc::clone(&gate),
@@ -125,7 +127,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;
         Ok(())
     });
-    let (refreshed, ending) = (store.clone(), until_stop());
+    let store = Arc::new(store);
+    let (refreshed, ending) = (Arc::clone(&store), until_stop());
     tasks.spawn(async move {
         refresh(&refreshed, ending).await;
         Ok(())
@@ -135,8 +138,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         authentications.clean_up(ending).await;
         Ok(())
     });
-    if let Some(location) = config.snapshots.publish.clone() {
-        let publisher = Publisher::new(shared, location, config.snapshots.clone(), &registry);
+    for publisher in Publisher::all(&environments, &config.snapshots, &registry) {
         let ending = until_stop();
         tasks.spawn(async move {
             publisher.run(ending).await;
@@ -170,7 +172,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 }
 
 /// Keeps the compiled state current although other processes write to the database.
-async fn refresh(store: &SqlStore, shutdown: impl Future<Output = ()>) {
+async fn refresh(store: &SqlEnvironments, shutdown: impl Future<Output = ()>) {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut failing = false;
     loop {

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod authentication_method_token;
+mod environments;
 mod flipt;
 mod public_authentication;
 
@@ -10,6 +11,7 @@ use crate::rest::Bindings;
 /// The REST bindings of every call that has some, of the services that are offered.
 pub(crate) fn bindings(offered: impl Fn(&str) -> bool) -> Bindings {
     let all = flipt::bindings()
+        .chain(environments::bindings())
         .chain(public_authentication::bindings())
         .chain(authentication::bindings())
         .chain(authentication_method_token::bindings());
