@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use flipt_api::{About, Api, ServerHttp};
+use flipt_api::{Api, ServerHttp};
 use flipt_auth::{Authentications, GrpcAdmission, Guard};
 use flipt_proto::{
     auth::{
@@ -32,7 +32,7 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::{config::Sources, database, failure::Failure, health, publisher::Publisher};
+use crate::{about, config::Sources, database, failure::Failure, health, publisher::Publisher, reflection};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -45,7 +45,9 @@ const GRPC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the server until SIGINT or SIGTERM.
 pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCode, Failure> {
-    let config = sources.load_and_log(true)?;
+    let loaded = sources.load_all_and_log(true)?;
+    let about = about::documents(&loaded);
+    let config = loaded.config;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "flipt starting");
     if let Err(error) = create_state_directory(&config.meta.state_directory) {
         tracing::warn!(path = %config.meta.state_directory.display(), error = %error, "state directory not created");
@@ -65,13 +67,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .await
         .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
     let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
-    let api = Api::new(
-        environments.clone(),
-        authentications.clone(),
-        About::default(),
-        config.storage.read_only,
-        metrics,
-    );
+    let api =
+        Api::new(environments.clone(), authentications.clone(), about, config.storage.read_only, metrics);
     // Whoever gets as far as a service was admitted by the guard.
     let gate: Arc<dyn Gate> = Arc::new(Open);
 
@@ -87,13 +84,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(flipt_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let reflection_v1 = reflection().build_v1().map_err(Failure::new)?;
-    let reflection_v1alpha = reflection().build_v1alpha().map_err(Failure::new)?;
+    let reflection_v1 = reflection::builder(&authentications).build_v1().map_err(Failure::new)?;
+    let reflection_v1alpha = reflection::builder(&authentications).build_v1alpha().map_err(Failure::new)?;
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
         .tcp_nodelay(true)

@@ -9,8 +9,10 @@
 
 mod authentication;
 mod authorization;
+mod document;
 mod duration;
 mod file;
+mod later;
 mod locate;
 mod nearest;
 mod reader;
@@ -59,6 +61,8 @@ pub struct Loaded {
     pub unknown: Vec<UnknownKey>,
     /// What works otherwise than somebody may expect, as sentences.
     pub notes: Vec<String>,
+    /// The configuration as callers may see it, without secrets (api spec, section 11.4).
+    pub document: serde_json::Value,
     /// Every key with its value and where that comes from, in the order of the documentation.
     pub effective: Vec<Effective>,
 }
@@ -114,7 +118,9 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     };
     authorization::read(&mut reader, config.authentication.required);
     sections::read_top_level(&mut reader);
+    let later = later::read(&mut reader);
     reader.finish().map_err(ConfigError::Values).map(|finished| Loaded {
+        document: document::of(&[finished.effective.as_slice(), &later].concat()),
         config,
         unknown: finished.unknown,
         notes: finished.notes,
