@@ -4,6 +4,7 @@ use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::D
 
 use flipt_api::{Api, ServerHttp};
 use flipt_proto::{
+    client::client_evaluation_service_server::ClientEvaluationServiceServer,
     environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
@@ -52,9 +53,6 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let registry = Registry::default();
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let api = Api::new(environments.clone(), config.storage.read_only, metrics);
-    let gate: Arc<dyn Gate> = Arc::new(Open);
-
     let (stop, stopped) = watch::channel(false);
     let until_stop = || {
         let mut stopped = stopped.clone();
@@ -63,6 +61,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
+    let api = Api::new(environments.clone(), config.storage.read_only, metrics, stopped.clone());
+    let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
@@ -82,6 +82,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
+        .add_service(ClientEvaluationServiceServer::new(api.clone()))
         .add_service(EnvironmentsServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
