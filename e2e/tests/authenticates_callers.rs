@@ -107,6 +107,18 @@ async fn without_good_credentials_every_door_is_closed() {
         assert_eq!(statuses(&server, token, "default").await, [401; 7], "{token:?}");
         assert_eq!(codes(&server, token, "default").await, [Code::Unauthenticated; 7], "{token:?}");
     }
+    for path in [
+        "/api/v2/environments",
+        "/api/v2/environments/default/namespaces/default/resources/flipt.core.Flag",
+        "/client/v2/environments/default/namespaces/default/snapshot",
+        "/client/v2/environments/default/namespaces/default/stream",
+        "/internal/v1/evaluation/snapshot/namespace/default",
+        "/api/v1/namespaces",
+        "/ofrep/v1/configuration",
+        "/meta/config",
+    ] {
+        assert_eq!(http::get(server.url(path)).await.unwrap().status, 401, "{path}");
+    }
     // What callers without credentials need stays open.
     for path in ["/health", "/auth/v1/method"] {
         assert_eq!(http::get(server.url(path)).await.unwrap().status, 200, "{path}");
@@ -166,8 +178,14 @@ async fn a_token_of_one_namespace_opens_nothing_else() {
         { "namespaceKey": "default", "flagKey": "on" },
     ] });
     assert_eq!(ask(&server, "POST", "/evaluate/v1/batch", token, mixed).await.status, 401);
-    let elsewhere = json!({ "environment_key": "" });
-    assert_eq!(ask(&server, "GET", "/api/v2/environments", token, elsewhere).await.status, 401);
+    for (path, status) in [
+        ("/api/v2/environments", 401),
+        ("/client/v2/environments/default/namespaces/team/snapshot", 200),
+        ("/client/v2/environments/default/namespaces/default/snapshot", 401),
+        ("/client/v2/environments/default/namespaces/default/stream", 401),
+    ] {
+        assert_eq!(ask(&server, "GET", path, token, json!({})).await.status, status, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use flipt_proto::{
         authentication_method_token_service_server as token, authentication_service_server as authentication,
         public_authentication_service_server as public_authentication,
     },
+    client::client_evaluation_service_server as client,
     environments::environments_service_server as environments,
     evaluation::{data_service_server as data, evaluation_service_server as evaluation},
     flipt::flipt_server as flipt,
@@ -14,8 +15,9 @@ use flipt_proto::{
 };
 use tonic_reflection::server::Builder;
 
-const SERVICES: [&str; 12] = [
+const SERVICES: [&str; 13] = [
     authentication::SERVICE_NAME,
+    client::SERVICE_NAME,
     data::SERVICE_NAME,
     environments::SERVICE_NAME,
     evaluation::SERVICE_NAME,

@@ -10,6 +10,7 @@ use flipt_proto::{
         authentication_service_server::AuthenticationServiceServer,
         public_authentication_service_server::PublicAuthenticationServiceServer,
     },
+    client::client_evaluation_service_server::ClientEvaluationServiceServer,
     environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
@@ -61,17 +62,6 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let registry = Registry::default();
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let authentications = Authentications::new(store.authentications(), config.authentication.clone());
-    authentications
-        .bootstrap()
-        .await
-        .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
-    let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
-    let api =
-        Api::new(environments.clone(), authentications.clone(), about, config.storage.read_only, metrics);
-    // Whoever gets as far as a service was admitted by the guard.
-    let gate: Arc<dyn Gate> = Arc::new(Open);
-
     let (stop, stopped) = watch::channel(false);
     let until_stop = || {
         let mut stopped = stopped.clone();
@@ -80,6 +70,22 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
+    let authentications = Authentications::new(store.authentications(), config.authentication.clone());
+    authentications
+        .bootstrap()
+        .await
+        .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
+    let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
+    let api = Api::new(
+        environments.clone(),
+        authentications.clone(),
+        about,
+        config.storage.read_only,
+        metrics,
+        stopped.clone(),
+    );
+    // Whoever gets as far as a service was admitted by the guard.
+    let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
@@ -95,6 +101,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
+        .add_service(ClientEvaluationServiceServer::new(api.clone()))
         .add_service(EnvironmentsServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
