@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod bundles;
 mod duration;
 mod file;
 mod locate;
@@ -17,6 +18,8 @@ mod value;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use bundles::Bundles;
+pub use duration::parse as parse_duration;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
 pub use reader::{Effective, InvalidValue, Origin, UnknownKey, Wording};
@@ -35,6 +38,8 @@ pub struct Config {
     pub database: Database,
     /// Where flag state lives.
     pub storage: Storage,
+    /// Bundles on this machine.
+    pub bundles: Bundles,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -101,6 +106,7 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         server: Server::read(&mut reader),
         database: Database::read(&mut reader),
         storage: Storage::read(&mut reader),
+        bundles: Bundles::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
