@@ -115,7 +115,9 @@ impl ServerHttp {
         }
         let asked = Asked { head, body, form: form != Form::No, segments: &segments };
         match segments.as_slice() {
-            ["api", "v1", ..] => self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into()),
+            ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
+                self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
+            }
             ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
                 let message = Some(EvaluationNamespaceSnapshot::full_name());
                 let response =

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod any;
 mod calls;
 mod constraints;
 mod data;
@@ -23,12 +24,13 @@ mod rules;
 mod segments;
 mod source;
 mod transcode;
+mod v2;
 mod variants;
 
 use std::{sync::Arc, time::Instant};
 
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
-use flipt_store::Store;
+use flipt_store::{Environments, Store};
 
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
@@ -36,17 +38,20 @@ pub use http::ServerHttp;
 /// What every handler works with.
 #[derive(Clone)]
 pub struct Api {
+    environments: Environments,
+    /// The default environment, which the v1 API is about.
     store: Arc<dyn Store>,
     evaluator: Evaluator,
     read_only: bool,
 }
 
 impl Api {
-    /// The API on this store.
+    /// The API on these environments.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, read_only: bool, metrics: EvaluationMetrics) -> Self {
-        let source = Arc::new(source::LiveStore(Arc::clone(&store)));
-        Self { store, evaluator: Evaluator::new(source, metrics), read_only }
+    pub fn new(environments: Environments, read_only: bool, metrics: EvaluationMetrics) -> Self {
+        let store = Arc::clone(environments.default_store());
+        let source = Arc::new(source::LiveEnvironment::default_of(&environments));
+        Self { environments, store, evaluator: Evaluator::new(source, metrics), read_only }
     }
 
     /// Evaluates on the store's current state.

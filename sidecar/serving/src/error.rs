@@ -11,6 +11,10 @@ pub enum Code {
     InvalidArgument,
     /// Indicates a missing resource or route.
     NotFound,
+    /// Indicates a resource that exists already; on the v1 API that is [`Code::InvalidArgument`].
+    AlreadyExists,
+    /// Indicates a resource that changed since its caller saw it.
+    Aborted,
     /// Indicates a call that took longer than its caller allowed.
     DeadlineExceeded,
     /// Indicates a caller whose token does not permit the request.
@@ -38,6 +42,8 @@ impl Code {
         match self {
             Self::InvalidArgument => tonic::Code::InvalidArgument,
             Self::NotFound => tonic::Code::NotFound,
+            Self::AlreadyExists => tonic::Code::AlreadyExists,
+            Self::Aborted => tonic::Code::Aborted,
             Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
             Self::PermissionDenied => tonic::Code::PermissionDenied,
             Self::ResourceExhausted => tonic::Code::ResourceExhausted,
@@ -54,6 +60,7 @@ impl Code {
         match self {
             Self::InvalidArgument => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::AlreadyExists | Self::Aborted => StatusCode::CONFLICT,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
