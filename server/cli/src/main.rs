@@ -13,6 +13,7 @@ mod config_init;
 mod database;
 mod evaluate;
 mod export;
+mod extra_schema;
 mod failure;
 mod feature_files;
 mod health;

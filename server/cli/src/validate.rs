@@ -7,7 +7,7 @@ use std::{
 
 use flipt_model::document::{Issue, feature_encoding, load_features, validate_features};
 
-use crate::{arguments::ValidateOptions, failure::Failure, feature_files};
+use crate::{arguments::ValidateOptions, extra_schema::ExtraSchema, failure::Failure, feature_files};
 
 /// Checks the files named, or those the index selects. Stops at the first file with issues.
 pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
@@ -16,14 +16,18 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
     }
     let root = Path::new(&options.work_dir);
     let names = if options.paths.is_empty() { feature_files::discover(root)? } else { options.paths.clone() };
+    let extra = options.extra_schema.as_deref().map(ExtraSchema::read).transpose()?;
     let mut files = Vec::with_capacity(names.len());
     for name in names {
         let text = read(root, &name)?;
         let encoding = feature_encoding(&name).map_err(Failure::new)?;
         let base =
             Path::new(&name).file_name().map_or(name.clone(), |base| base.to_string_lossy().into_owned());
-        let issues = validate_features(&text, encoding, &base)
+        let mut issues = validate_features(&text, encoding, &base)
             .map_err(|error| Failure::new(format!("{name}: {error}")))?;
+        if let Some(extra) = extra.as_ref().filter(|_| issues.is_empty()) {
+            issues = extra.issues(&text, encoding, &base)?;
+        }
         if !issues.is_empty() {
             print!("{}", if options.format == "json" { json_report(&issues) } else { text_report(&issues) });
             return Ok(ExitCode::from(options.issue_exit_code));
