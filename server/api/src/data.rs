@@ -11,6 +11,8 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{Api, Fails as _};
 
+/// Full name of the service.
+pub(crate) const SERVICE: &str = "flipt.evaluation.DataService";
 /// Header with the highest server version that the client understands.
 const ACCEPTED_VERSION: &str = "x-flipt-accept-server-version";
 /// What a client without that header is taken for.

@@ -2,9 +2,10 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use flipt_proto::evaluation::EvaluationNamespaceSnapshot;
+use flipt_auth::{Asked as Message, CrossOrigin, Guard, cookies, credentials};
+use flipt_proto::evaluation::{EvaluationNamespaceSnapshot, EvaluationNamespaceSnapshotRequest};
 use flipt_serving::{
-    Body, Code, Error, EvaluationHttp, Gate, HttpService,
+    Body, Code, Error, EvaluationHttp, HttpService, Open,
     http::{
         BODY_LIMIT, error_reply, json_reply, not_found_reply, ofrep_error_reply, path::split, read_body,
         text_reply,
@@ -14,12 +15,14 @@ use flipt_telemetry::Registry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use prost::Name as _;
+use prost::{Message as _, Name as _};
 
 use crate::{
-    Api, calls, data, deadline,
+    Api,
+    admission::admit,
+    calls, data, deadline,
     form::Form,
-    pretty, query,
+    meta, pretty, query,
     rest::{Bindings, Found},
     transcode::{self, Parameters},
 };
@@ -32,6 +35,8 @@ pub struct ServerHttp {
     api: Api,
     bindings: Bindings,
     evaluation: EvaluationHttp,
+    guard: Guard,
+    cross_origin: Option<CrossOrigin>,
     registry: Registry,
 }
 
@@ -58,16 +63,20 @@ impl From<Response<Full<Bytes>>> for Answered {
 }
 
 impl ServerHttp {
-    /// Serves this API; evaluations to whom the gate admits.
+    /// Serves this API to whom the guard admits.
     #[must_use]
-    pub fn new(api: Api, gate: Arc<dyn Gate>, registry: Registry) -> Self {
-        let evaluation = EvaluationHttp::new(api.evaluator().clone(), gate);
-        Self { api, bindings: calls::bindings(), evaluation, registry }
+    pub fn new(api: Api, guard: Guard, registry: Registry) -> Self {
+        // Whoever gets as far as an evaluation was admitted by the guard.
+        let evaluation = EvaluationHttp::new(api.evaluator().clone(), Arc::new(Open));
+        let bindings = calls::bindings(|service| guard.offers(service));
+        let cross_origin = CrossOrigin::new(&api.authentications.config().session);
+        Self { api, bindings, evaluation, guard, cross_origin, registry }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/health" => return health(&request),
+            path if path.starts_with("/health/") => return not_found_reply(),
             "/metrics" => {
                 let mut response = Response::new(Full::new(self.registry.render().into()));
                 let content_type = HeaderValue::from_static(Registry::CONTENT_TYPE);
@@ -78,6 +87,11 @@ impl ServerHttp {
         }
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
+        if let Some(Err(reason)) =
+            self.cross_origin.as_ref().map(|rule| rule.check(&head.method, &head.headers))
+        {
+            return text_reply(StatusCode::FORBIDDEN, &format!("{reason}\n"));
+        }
         let is_pretty = pretty::is_wanted(&head);
         let answering = async {
             match deadline::allowed(&head.headers)? {
@@ -109,20 +123,25 @@ impl ServerHttp {
             Form::Plain | Form::No => {}
         }
         if EvaluationHttp::owns(path) {
-            let message = EvaluationHttp::offer(path).map(|offer| offer.answer);
-            let response = self.evaluation.handle(Request::from_parts(head, body)).await;
-            return Answered { response, message };
+            return self.evaluate(path, head, body).await;
         }
         let asked = Asked { head, body, form: form != Form::No, segments: &segments };
         match segments.as_slice() {
             ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
                 self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
             }
+            ["auth", "v1", ..] => self.call_auth(asked).await,
+            ["meta", rest @ ..] => {
+                self.about(&asked.head, rest).await.unwrap_or_else(|error| error_reply(&error)).into()
+            }
             ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
                 let message = Some(EvaluationNamespaceSnapshot::full_name());
                 let response =
                     self.snapshot(&asked.head, key).await.unwrap_or_else(|error| error_reply(&error));
                 Answered { response, message }
+            }
+            ["internal", "v1", "analytics", "namespaces", _, "flags", _] => {
+                error_reply(&analytics(&asked.head.method)).into()
             }
             ["internal", "v1", ..] => not_found_reply().into(),
             _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n").into(),
@@ -135,9 +154,63 @@ impl ServerHttp {
             _ if EvaluationHttp::owns(path) => {
                 EvaluationHttp::offer(path).is_some_and(|offer| offer.method == *method)
             }
-            ["api", ..] => self.bindings.offers(method, segments),
+            ["api" | "auth", ..] => self.bindings.offers(method, segments),
             _ => *method == Method::GET,
         }
+    }
+
+    /// Evaluates for a caller whom the guard admits.
+    async fn evaluate(&self, path: &str, head: Parts, body: Incoming) -> Answered {
+        let Some(offer) = EvaluationHttp::offer(path).filter(|offer| offer.method == head.method) else {
+            // Says that there is nothing, or another verb.
+            return self.evaluation.answer_admitted(&head, &[]).into();
+        };
+        let admitting = async {
+            let body = read_body(body, BODY_LIMIT).await?;
+            let message =
+                || EvaluationHttp::message(path, &body).map(|(message, bytes)| Message { message, bytes });
+            admit(&self.guard, offer.service, &head.headers, message).await?;
+            Ok(body)
+        };
+        match admitting.await {
+            Ok(body) => {
+                let response = self.evaluation.answer_admitted(&head, &body);
+                Answered { response, message: Some(offer.answer) }
+            }
+            Err(error) if path.starts_with("/ofrep/") => {
+                // OFREP has no challenges (api spec, section 2.7).
+                ofrep_error_reply(&Error { challenge: None, ..error }).into()
+            }
+            Err(error) => error_reply(&error).into(),
+        }
+    }
+
+    /// A call about credentials. Who logs out, or shows a session that is over, is told to forget it (auth
+    /// spec, sections 3 and 7.5).
+    async fn call_auth(&self, asked: Asked<'_>) -> Answered {
+        let logs_out = asked.head.method == Method::PUT && asked.segments == ["auth", "v1", "self", "expire"];
+        let has_cookie = credentials::has_cookie(&asked.head.headers);
+        let mut answered = self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into());
+        if logs_out || (has_cookie && answered.response.status() == StatusCode::UNAUTHORIZED) {
+            let domain = &self.api.authentications.config().session.domain;
+            cookies::clear(domain, answered.response.headers_mut());
+        }
+        answered
+    }
+
+    /// What the server says about itself.
+    async fn about(&self, head: &Parts, rest: &[&str]) -> Result<Response<Full<Bytes>>, Error> {
+        let document = match rest {
+            ["info"] => self.api.about.info.clone(),
+            ["config"] => self.api.about.configuration.clone(),
+            _ => return Err(Error::new(Code::NotFound, "Not Found")),
+        };
+        if head.method != Method::GET {
+            return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
+        }
+        let nothing = || Ok(Message { message: <()>::full_name(), bytes: Vec::new() });
+        admit(&self.guard, meta::SERVICE, &head.headers, nothing).await?;
+        Ok(json_reply(document.into()))
     }
 
     async fn call(&self, asked: Asked<'_>) -> Result<Answered, Error> {
@@ -147,7 +220,7 @@ impl ServerHttp {
             Found::WrongMethod => return Err(Error::new(Code::Unimplemented, "Method Not Allowed")),
             Found::Nothing => return Err(Error::new(Code::NotFound, "Not Found")),
         };
-        let reads_body = matches!(head.method, Method::POST | Method::PUT);
+        let reads_body = binding.reads_body;
         let mut body = if reads_body || form { read_body(body, BODY_LIMIT).await? } else { Bytes::new() };
         let mut query =
             if reads_body { Vec::new() } else { query::parse(head.uri.query().unwrap_or_default())? };
@@ -157,7 +230,9 @@ impl ServerHttp {
             query.extend(query::parse(&String::from_utf8_lossy(&parameters))?);
         }
         let parameters = Parameters { path, query };
-        let answering = (binding.invoke)(&self.api, &body, &parameters);
+        let message = || (binding.encode)(&body, &parameters);
+        let caller = admit(&self.guard, binding.service, &head.headers, message).await?;
+        let answering = (binding.invoke)(&self.api, &caller, &body, &parameters);
         match tokio::time::timeout(TIMEOUT, answering).await {
             Ok(answer) => Ok(Answered { response: json_reply(answer?), message: Some((binding.answer)()) }),
             Err(_) => Err(Error::new(
@@ -171,6 +246,12 @@ impl ServerHttp {
         if head.method != Method::GET {
             return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
         }
+        let message = || {
+            let request = EvaluationNamespaceSnapshotRequest { key: key.to_owned(), ..Default::default() };
+            let message = EvaluationNamespaceSnapshotRequest::full_name();
+            Ok(Message { message, bytes: request.encode_to_vec() })
+        };
+        admit(&self.guard, data::SERVICE, &head.headers, message).await?;
         let condition = head.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
         let (etag, mut response) = match data::snapshot(&self.api, key, condition, &head.headers).await? {
             data::Answer::Snapshot { etag, snapshot } => (etag, json_reply(transcode::to_json(&*snapshot)?)),
@@ -187,7 +268,20 @@ impl ServerHttp {
     }
 }
 
+/// There are no counts of evaluations yet.
+fn analytics(method: &Method) -> Error {
+    let message = if *method == Method::GET {
+        "service flipt.analytics.AnalyticsService not implemented"
+    } else {
+        "Method Not Allowed"
+    };
+    Error::new(Code::Unimplemented, message)
+}
+
 fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return error_reply(&Error::new(Code::Unimplemented, "Method Not Allowed"));
+    }
     let service = query::parse(request.uri().query().unwrap_or_default())
         .ok()
         .and_then(|pairs| pairs.into_iter().find(|(name, _)| name == "service"))

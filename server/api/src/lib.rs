@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod admission;
 mod any;
+mod authentications;
 mod calls;
 mod constraints;
 mod data;
@@ -15,6 +17,7 @@ mod evaluate;
 mod flags;
 mod form;
 mod http;
+mod meta;
 mod namespaces;
 mod pretty;
 mod query;
@@ -29,11 +32,13 @@ mod variants;
 
 use std::{sync::Arc, time::Instant};
 
+use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
 use flipt_store::{Environments, Store};
 
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
+pub use meta::About;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -41,17 +46,26 @@ pub struct Api {
     environments: Environments,
     /// The default environment, which the v1 API is about.
     store: Arc<dyn Store>,
+    authentications: Authentications,
+    about: About,
     evaluator: Evaluator,
     read_only: bool,
 }
 
 impl Api {
-    /// The API on these environments.
+    /// The API on these environments and these credentials.
     #[must_use]
-    pub fn new(environments: Environments, read_only: bool, metrics: EvaluationMetrics) -> Self {
+    pub fn new(
+        environments: Environments,
+        authentications: Authentications,
+        about: About,
+        read_only: bool,
+        metrics: EvaluationMetrics,
+    ) -> Self {
         let store = Arc::clone(environments.default_store());
         let source = Arc::new(source::LiveEnvironment::default_of(&environments));
-        Self { environments, store, evaluator: Evaluator::new(source, metrics), read_only }
+        let evaluator = Evaluator::new(source, metrics);
+        Self { environments, store, authentications, about, evaluator, read_only }
     }
 
     /// Evaluates on the store's current state.

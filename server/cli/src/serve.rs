@@ -2,13 +2,20 @@
 
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use flipt_api::{Api, ServerHttp};
+use flipt_api::{About, Api, ServerHttp};
+use flipt_auth::{Authentications, GrpcAdmission, Guard};
 use flipt_proto::{
+    auth::{
+        authentication_method_token_service_server::AuthenticationMethodTokenServiceServer,
+        authentication_service_server::AuthenticationServiceServer,
+        public_authentication_service_server::PublicAuthenticationServiceServer,
+    },
     environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
     },
     flipt::flipt_server::FliptServer,
+    meta::metadata_service_server::MetadataServiceServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
 use flipt_serving::{
@@ -52,7 +59,20 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let registry = Registry::default();
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let api = Api::new(environments.clone(), config.storage.read_only, metrics);
+    let authentications = Authentications::new(store.authentications(), config.authentication.clone());
+    authentications
+        .bootstrap()
+        .await
+        .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
+    let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
+    let api = Api::new(
+        environments.clone(),
+        authentications.clone(),
+        About::default(),
+        config.storage.read_only,
+        metrics,
+    );
+    // Whoever gets as far as a service was admitted by the guard.
     let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let (stop, stopped) = watch::channel(false);
@@ -77,6 +97,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
         .tcp_nodelay(true)
+        .layer(GrpcAdmission::new(guard.clone()))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
@@ -87,7 +108,12 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             api.evaluator().clone(),
             Arc::clone(&gate),
         )))
-        .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), Arc::clone(&gate))));
+        .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), gate)))
+        .add_service(PublicAuthenticationServiceServer::new(api.clone()))
+        .add_service(AuthenticationServiceServer::new(api.clone()))
+        // Answers while the method is enabled; the guard sees to that.
+        .add_service(AuthenticationMethodTokenServiceServer::new(api.clone()))
+        .add_service(MetadataServiceServer::new(api.clone()));
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let ending = until_stop();
     tasks.spawn(async move {
@@ -95,7 +121,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });
-    let http = Arc::new(ServerHttp::new(api, gate, registry.clone()));
+    let http = Arc::new(ServerHttp::new(api, guard, registry.clone()));
     let ending = until_stop();
     tasks.spawn(async move {
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;
@@ -105,6 +131,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let (refreshed, ending) = (Arc::clone(&store), until_stop());
     tasks.spawn(async move {
         refresh(&refreshed, ending).await;
+        Ok(())
+    });
+    let ending = until_stop();
+    tasks.spawn(async move {
+        authentications.clean_up(ending).await;
         Ok(())
     });
     for publisher in Publisher::all(&environments, &config.snapshots, &registry) {

@@ -325,9 +325,6 @@ fn is_color(text: &str) -> bool {
 /// hear about it.
 const LATER: [&str; 7] = ["cache", "cors", "audit", "analytics", "tracing", "metrics", "experimental"];
 
-/// Sections that protect something: ignoring them would be worse than not starting.
-const PROTECTING: [&str; 2] = ["authentication", "authorization"];
-
 pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
     let version = reader.text("version", "1.0");
     if version.trim() != "1.0" {
@@ -336,22 +333,6 @@ pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
         reader.fail_with(Wording::Fixed, "version", origin, problem, "1.0");
     }
     for section in LATER {
-        if let Some(origin) = reader.is_set(section) {
-            reader.note(format!("{origin}: section {section} has no effect in this version"));
-        }
-        reader.accept_all(section);
-    }
-    for section in PROTECTING {
-        let key: &'static str =
-            if section == "authentication" { "authentication.required" } else { "authorization.required" };
-        if reader.bool(key, false) {
-            let origin = reader.is_set(key).unwrap_or(Origin::Default);
-            reader.fail(
-                key,
-                origin,
-                "this version cannot check credentials on the server yet, and does not start without what it was told to check",
-            );
-        }
         if let Some(origin) = reader.is_set(section) {
             reader.note(format!("{origin}: section {section} has no effect in this version"));
         }
