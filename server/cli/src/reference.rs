@@ -48,8 +48,8 @@ fn page(command: &Command, path: &[&str], below: &[&Command]) -> String {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         see.push(format!("* [{}]({}.md): {about}", path.join(" "), path.join("_")));
     }
-    let help = command.clone().render_long_help();
-    page.push_str(&format!("\n```text\n{}\n```\n", help.to_string().trim_end()));
+    let help = usage::help(path.get(1..).unwrap_or_default());
+    page.push_str(&format!("\n```text\n{}\n```\n", help.trim_end()));
     if !see.is_empty() {
         page.push_str(&format!("\n## See also\n\n{}\n", see.join("\n")));
     }

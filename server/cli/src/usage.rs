@@ -31,21 +31,11 @@ pub(crate) fn parse() -> Result<Arguments, ExitCode> {
 
 /// The help text of a command, as its `--help` prints it.
 pub(crate) fn help(path: &[&str]) -> String {
-    let mut root = Arguments::command();
-    root.build();
-    let mut command = &mut root;
-    for name in path {
-        // Only called with commands that exist; the root's help is better than none.
-        if command.find_subcommand(name).is_none() {
-            break;
-        }
-        if let Some(found) = command.find_subcommand_mut(name) {
-            command = found;
-        } else {
-            return String::new();
-        }
+    let arguments = ["flipt"].iter().chain(path).chain(&["--help"]);
+    match Arguments::try_parse_from(arguments) {
+        Ok(_) => String::new(),
+        Err(help) => help.render().to_string(),
     }
-    command.render_long_help().to_string()
 }
 
 /// Fails unless there are as many arguments as a command takes.

@@ -18,7 +18,7 @@ use super::{
     read,
     write::{self, Context},
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, progress::Progress};
 
 /// Removes every namespace, then imports.
 ///
@@ -36,7 +36,7 @@ pub(crate) async fn import(
     let dropping = |error: CallError| Failure::new(format!("dropping namespaces: {error}"));
     // Asked first by itself, because scripts know the text of this failure.
     read::list(client).await.map_err(dropping)?;
-    let before = read::everything(client, context.progress)
+    let before = read::everything(client, &Progress::of("reading what is there"))
         .await
         .map_err(|failure| failure.while_doing("dropping namespaces: reading what is there"))?;
     let replaced = match clear(client, "Default", "Default namespace").await {
