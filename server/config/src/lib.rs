@@ -9,6 +9,7 @@
 
 mod authentication;
 mod authorization;
+mod bundles;
 mod document;
 mod duration;
 mod environments;
@@ -23,6 +24,8 @@ mod value;
 use std::{collections::BTreeMap, path::Path};
 
 pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
+pub use bundles::Bundles;
+pub use duration::parse as parse_duration;
 pub use environments::Environments;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
@@ -46,6 +49,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// Which environments there are.
     pub environments: Environments,
+    /// Bundles on this machine.
+    pub bundles: Bundles,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -116,6 +121,7 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         storage: Storage::read(&mut reader),
         authentication: Authentication::read(&mut reader),
         environments: Environments::read(&mut reader),
+        bundles: Bundles::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
