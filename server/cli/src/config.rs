@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use flipt_config::{Config, ConfigError, Loaded};
 
-use crate::{arguments::ConfigCommand, config_edit, config_init, failure::Failure, logging, usage};
+use crate::{
+    arguments::ConfigCommand, config_edit, config_init, environment, failure::Failure, logging, usage,
+};
 
 /// Where the configuration comes from.
 pub(crate) struct Sources {
@@ -16,10 +18,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     fn load(&self) -> Result<(Option<PathBuf>, Loaded), Failure> {
-        // What is not Unicode cannot be meant for us.
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = environment::variables();
         let path = flipt_config::locate(self.path.as_deref(), &environment);
         let loaded = flipt_config::load(path.as_deref(), &environment).map_err(|error| {
             explain(&error, &environment);

@@ -7,11 +7,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::{atomic_file, failure::Failure, terminal};
+use crate::{atomic_file, environment, failure::Failure, terminal};
 
 /// Opens an editor on a copy, and puts the copy in the place of the file.
 pub(crate) fn run(given: Option<&Path>) -> Result<ExitCode, Failure> {
-    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let environment = environment::variables();
     let path = flipt_config::locate(given, &environment)
         .unwrap_or_else(|| flipt_config::user_config_directory(&environment).join("flipt/config.yml"));
     let unread = |error: std::io::Error| {

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{atomic_file, failure::Failure, terminal};
+use crate::{atomic_file, environment, failure::Failure, terminal};
 
 /// The defaults that are no secrets. `{database}` stands for the place of the database.
 const DEFAULTS: &str = r#"# yaml-language-server: $schema=https://raw.githubusercontent.com/flipt-io/flipt/main/config/flipt.schema.json
@@ -61,7 +61,7 @@ ui:
 
 /// Writes the file; where it goes is asked unless `force` is given or nobody can answer.
 pub(crate) fn run(given: Option<&Path>, force: bool) -> Result<ExitCode, Failure> {
-    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let environment = environment::variables();
     let mut path = given.map_or_else(
         || flipt_config::user_config_directory(&environment).join("flipt/config.yml"),
         Path::to_owned,

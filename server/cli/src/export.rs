@@ -15,7 +15,7 @@ use flipt_snapshots::{
 use flipt_store::SqlStore;
 
 use crate::{
-    arguments::ExportOptions, atomic_file, config::Sources, database, failure::Failure, logging,
+    arguments::ExportOptions, atomic_file, config::Sources, database, environment, failure::Failure, logging,
     progress::Progress, publisher, remote,
 };
 
@@ -112,7 +112,7 @@ async fn from_database(config: &Config, options: &ExportOptions) -> Result<Vec<N
 
 async fn from_server(options: &ExportOptions) -> Result<Vec<Namespace>, Failure> {
     let client = remote::connect(&options.remote.address, &options.remote.token)?;
-    logging::start_early(&std::env::vars().collect());
+    logging::start_early(&environment::variables());
     let progress = Progress::of("exporting");
     if options.all_namespaces {
         remote::read::everything(&client, &progress).await

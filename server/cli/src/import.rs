@@ -11,7 +11,7 @@ use flipt_store::{Environment as _, ImportMode, ImportedNamespace, migrations::P
 use crate::{
     arguments::ImportOptions,
     config::Sources,
-    database,
+    database, environment,
     failure::Failure,
     logging,
     progress::Progress,
@@ -41,7 +41,7 @@ pub(crate) async fn run(sources: &Sources, options: ImportOptions) -> Result<Exi
 /// Imports through a running server; neither configuration nor database are touched here.
 async fn remotely(options: &ImportOptions) -> Result<ExitCode, Failure> {
     let client = remote::connect(&options.remote.address, &options.remote.token)?;
-    logging::start_early(&std::env::vars().collect());
+    logging::start_early(&environment::variables());
     let namespaces = documents(options)?;
     let progress = Progress::of(about(&namespaces));
     let context = Context { progress: &progress, interruption: &Interruption::watch()? };
