@@ -145,7 +145,7 @@ mod tests {
             "flipt://local//etc",
             "Mine",
             "mine:",
-            "mine:a/b",
+            "mine:a b",
             "a..b",
         ] {
             assert!(Reference::parse(text).is_err(), "{text}");
