@@ -17,6 +17,7 @@ pub mod migrations;
 mod names;
 mod namespaces;
 mod paging;
+mod place;
 mod rollouts;
 mod rules;
 mod segments;

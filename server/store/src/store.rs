@@ -147,7 +147,7 @@ impl Store for SqlStore {
 
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
         let mut transaction = self.database.read().await?;
-        crate::state::namespace_version(&mut transaction, key).await
+        crate::state::namespace_version(&mut transaction, &self.stored(key)).await
     }
 
     async fn namespace_snapshot(
@@ -155,9 +155,8 @@ impl Store for SqlStore {
         key: &str,
     ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError> {
         let mut transaction = self.database.read().await?;
-        let version =
-            crate::state::namespace_version(&mut transaction, flipt_model::namespace_or_default(key)).await?;
-        Ok((snapshot::read(&mut transaction, key).await?, version))
+        let version = crate::state::namespace_version(&mut transaction, &self.stored(key)).await?;
+        Ok((snapshot::read(&mut transaction, self.place(), key).await?, version))
     }
 
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {
