@@ -21,11 +21,12 @@ impl<T> Fails<T> for Result<T, StoreError> {
             let code = match &error {
                 StoreError::NotFound(_) => Code::NotFound,
                 StoreError::Invalid(_) => Code::InvalidArgument,
-                StoreError::MigrationsPending | StoreError::Content(_) | StoreError::Database(_) => {
-                    Code::Internal
-                }
+                StoreError::ReadOnly
+                | StoreError::MigrationsPending
+                | StoreError::Content(_)
+                | StoreError::Database(_) => Code::Internal,
             };
-            if code == Code::Internal {
+            if code == Code::Internal && !matches!(error, StoreError::ReadOnly) {
                 tracing::error!(error = %error, "store failed");
             }
             Error::new(code, error.to_string())

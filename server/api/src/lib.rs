@@ -25,7 +25,10 @@ mod source;
 mod transcode;
 mod variants;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
 use flipt_store::Store;
@@ -47,6 +50,12 @@ impl Api {
     pub fn new(store: Arc<dyn Store>, read_only: bool, metrics: EvaluationMetrics) -> Self {
         let source = Arc::new(source::LiveStore(Arc::clone(&store)));
         Self { store, evaluator: Evaluator::new(source, metrics), read_only }
+    }
+
+    /// The same, telling OFREP clients to poll this often at most.
+    #[must_use]
+    pub fn with_polling(self, interval: Duration) -> Self {
+        Self { evaluator: self.evaluator.with_polling(interval), ..self }
     }
 
     /// Evaluates on the store's current state.

@@ -14,6 +14,10 @@ impl Source for LiveStore {
     }
 
     fn unknown_namespace(&self) -> UnknownNamespace {
-        UnknownNamespace::NamesFlag
+        if self.0.knows_every_namespace() {
+            UnknownNamespace::NamesNamespace
+        } else {
+            UnknownNamespace::NamesFlag
+        }
     }
 }

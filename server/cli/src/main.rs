@@ -14,6 +14,7 @@ mod logging;
 mod migrate;
 mod publisher;
 mod serve;
+mod storage;
 mod validate;
 mod version;
 

@@ -13,7 +13,7 @@ use flipt_proto::{
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
 };
-use flipt_store::{SqlStore, Store, migrations::Policy};
+use flipt_store::migrations::Policy;
 use flipt_telemetry::Registry;
 use tokio::{
     net::TcpListener,
@@ -24,12 +24,16 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::{config::Sources, database, failure::Failure, health, publisher::Publisher};
+use crate::{
+    config::Sources,
+    failure::Failure,
+    health,
+    publisher::Publisher,
+    storage::{self, Storage},
+};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often the database is asked for writes of other processes.
-const REFRESH: Duration = Duration::from_secs(1);
 /// Head size as Flipt's (api spec, section 2.1).
 const LIMITS: ListenerLimits = ListenerLimits { head_bytes: 1024 * 1024, connections: 4_096 };
 /// Longest time a gRPC call may take.
@@ -46,12 +50,15 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let http_listener = bind(&config.server.host, config.server.http_port, "http").await?;
 
     let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
-    let store = database::open_store(&config, policy).await?;
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
-
     let registry = Registry::default();
+    let Storage { store: shared, keeper } = storage::open(&config, policy, &registry).await?;
+    let database = keeper.database();
+
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let api = Api::new(Arc::clone(&shared), config.storage.read_only, metrics);
+    let mut api = Api::new(Arc::clone(&shared), config.storage.read_only, metrics);
+    if config.cache.enabled {
+        api = api.with_polling(config.cache.ttl);
+    }
     let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let (stop, stopped) = watch::channel(false);
@@ -99,9 +106,9 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;
         Ok(())
     });
-    let (refreshed, ending) = (store.clone(), until_stop());
+    let ending = until_stop();
     tasks.spawn(async move {
-        refresh(&refreshed, ending).await;
+        keeper.run(ending).await;
         Ok(())
     });
     if let Some(location) = config.snapshots.publish.clone() {
@@ -134,25 +141,10 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     if drained.is_err() {
         tracing::warn!("calls still open at shutdown were cut off");
     }
-    store.close().await;
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-/// Keeps the compiled state current although other processes write to the database.
-async fn refresh(store: &SqlStore, shutdown: impl Future<Output = ()>) {
-    let mut shutdown = std::pin::pin!(shutdown);
-    let mut failing = false;
-    loop {
-        tokio::select! {
-            () = &mut shutdown => return,
-            () = tokio::time::sleep(REFRESH) => {}
-        }
-        let refreshed = store.refresh().await;
-        if let (Err(error), false) = (&refreshed, failing) {
-            tracing::error!(error = %error, "database not readable; evaluations go on with the last state");
-        }
-        failing = refreshed.is_err();
+    if let Some(database) = database {
+        database.close().await;
     }
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 fn joined(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {

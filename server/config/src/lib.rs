@@ -7,20 +7,36 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod analytics;
+mod audit;
+mod bundle_reference;
+mod cache;
 mod duration;
 mod file;
 mod locate;
+mod metrics;
 mod nearest;
 mod reader;
 mod sections;
+mod storage;
+mod tracing;
 mod value;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use analytics::{Analytics, AnalyticsStorage};
+pub use audit::{
+    Audit, AuditEncoding, Event, EventSelector, Kafka, KafkaEncoding, LogSink, Noun, Verb, Webhook,
+};
+pub use bundle_reference::{BundleReference, BundleReferenceError, BundleScheme};
+pub use cache::{Cache, CacheBackend, Redis, RedisMode};
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
-pub use reader::{Effective, InvalidValue, Origin, UnknownKey, Wording};
-pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Storage, StorageType, Ui};
+pub use metrics::{Metrics, MetricsExporter, Otlp, SecretHeaders};
+pub use reader::{Effective, InvalidValue, Origin, Secret, Shown, UnknownKey, Wording};
+pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Ui};
+pub use storage::{Local, Storage, StorageType};
+pub use tracing::{Propagator, Tracing, TracingExporter};
 
 use reader::Reader;
 
@@ -35,6 +51,16 @@ pub struct Config {
     pub database: Database,
     /// Where flag state lives.
     pub storage: Storage,
+    /// Caching of reads.
+    pub cache: Cache,
+    /// Audit events.
+    pub audit: Audit,
+    /// Counts of evaluations over time.
+    pub analytics: Analytics,
+    /// Traces.
+    pub tracing: Tracing,
+    /// Metrics.
+    pub metrics: Metrics,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -101,6 +127,11 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         server: Server::read(&mut reader),
         database: Database::read(&mut reader),
         storage: Storage::read(&mut reader),
+        cache: Cache::read(&mut reader),
+        audit: Audit::read(&mut reader),
+        analytics: Analytics::read(&mut reader),
+        tracing: Tracing::read(&mut reader),
+        metrics: Metrics::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
@@ -147,6 +178,7 @@ mod tests {
         assert_eq!((config.server.http_port, config.server.grpc_port), (8080, 9000));
         assert_eq!(config.server.host, "0.0.0.0");
         assert_eq!(config.storage.kind, StorageType::Database);
+        assert!(!config.storage.read_only);
         assert!(config.database.url.ends_with("flipt.db"));
     }
 

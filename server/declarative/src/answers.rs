@@ -3,9 +3,7 @@
 //! What differs from relational storage is in the api spec, section 10: variants do not say whose they are,
 //! a list of one segment stays a list in rules, and flags without metadata have none in lists either.
 
-use flipt_model::{
-    Constraint, Distribution, Flag, Namespace, Rollout, RolloutRule, Rule, Segment, Variant,
-};
+use flipt_model::{Constraint, Distribution, Flag, Namespace, Rollout, RolloutRule, Rule, Segment, Variant};
 use flipt_proto::{
     flipt::{self as pb, rollout},
     from_unix_micros, json_to_struct,

@@ -49,7 +49,10 @@ impl Folder {
 }
 
 fn broken() -> SourceError {
-    SourceError { message: "the thread that reads the folder ended".to_owned(), remedy: "report this as a defect" }
+    SourceError {
+        message: "the thread that reads the folder ended".to_owned(),
+        remedy: "report this as a defect",
+    }
 }
 
 fn start(path: &Path) -> Result<SyncSender<oneshot::Sender<Result<Fetched, SourceError>>>, SourceError> {

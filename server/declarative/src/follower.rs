@@ -8,7 +8,7 @@ use flipt_telemetry::{
 };
 
 use crate::{
-    Fetched, Source,
+    Fetched, Source, SourceError,
     store::{Current, Shared, load, unix_micros},
 };
 
@@ -23,16 +23,10 @@ pub struct Follower {
     source: Box<dyn Source>,
     interval: Duration,
     metrics: Metrics,
-    /// What was logged last, as long as it lasts.
-    failure: Option<Failure>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Failure {
-    /// The source does not answer.
-    Source(String),
-    /// The documents are wrong; unchanged, they stay wrong.
-    Documents,
+    /// What is wrong with the source, as logged.
+    unreadable: Option<String>,
+    /// Whether the documents read last were refused. Unchanged, they stay wrong.
+    refused: bool,
 }
 
 impl Follower {
@@ -44,7 +38,7 @@ impl Follower {
     ) -> Self {
         let metrics = Metrics::new(registry);
         metrics.loaded();
-        Self { shared, source, interval, metrics, failure: None }
+        Self { shared, source, interval, metrics, unreadable: None, refused: false }
     }
 
     /// Follows until told to stop.
@@ -63,33 +57,17 @@ impl Follower {
     }
 
     async fn poll(&mut self) {
-        let tree = match self.source.fetch().await {
-            Ok(Fetched::Unchanged) => {
-                if let Some(Failure::Source(_)) = self.failure {
-                    self.recovered();
-                }
-                if self.failure.is_none() {
-                    self.metrics.loaded();
-                } else {
-                    self.metrics.failed();
-                }
-                return;
-            }
-            Ok(Fetched::Tree(tree)) => tree,
-            Err(error) => {
-                self.metrics.failed();
-                let failure = Failure::Source(error.message.clone());
-                if self.failure.as_ref() != Some(&failure) {
-                    tracing::error!(
-                        source = self.source.describe(),
-                        error = error.message,
-                        remedy = error.remedy,
-                        "flag state not readable; answers go on with the state before"
-                    );
-                }
-                self.failure = Some(failure);
-                return;
-            }
+        let fetched = match self.source.fetch().await {
+            Ok(fetched) => fetched,
+            Err(error) => return self.source_failed(&error),
+        };
+        if self.unreadable.take().is_some() {
+            tracing::info!(source = self.source.describe(), "the source of flag state is readable again");
+        }
+        let tree = match fetched {
+            Fetched::Unchanged if self.refused => return self.metrics.failed(),
+            Fetched::Unchanged => return self.metrics.loaded(),
+            Fetched::Tree(tree) => tree,
         };
         let before = self.shared.current();
         let identity = self.source.identity();
@@ -99,12 +77,14 @@ impl Follower {
         match loading.await {
             Ok(Ok((before, after))) => {
                 self.metrics.loaded();
-                self.recovered();
+                if std::mem::take(&mut self.refused) {
+                    tracing::info!(source = self.source.describe(), "flag state can be loaded again");
+                }
                 self.replace(&before, after);
             }
             Ok(Err(failure)) => {
                 self.metrics.failed();
-                self.failure = Some(Failure::Documents);
+                self.refused = true;
                 tracing::error!(
                     source = self.source.describe(),
                     file = failure.file(),
@@ -116,10 +96,24 @@ impl Follower {
             }
             Err(panicked) => {
                 self.metrics.failed();
-                self.failure = Some(Failure::Documents);
-                tracing::error!(error = %panicked, "loading flag state broke down");
+                self.refused = true;
+                tracing::error!(error = %panicked, "loading flag state broke down; answers go on with the state before");
             }
         }
+    }
+
+    fn source_failed(&mut self, error: &SourceError) {
+        self.metrics.failed();
+        if self.unreadable.as_ref() == Some(&error.message) {
+            return;
+        }
+        tracing::error!(
+            source = self.source.describe(),
+            error = error.message,
+            remedy = error.remedy,
+            "flag state not readable; answers go on with the state before"
+        );
+        self.unreadable = Some(error.message.clone());
     }
 
     fn replace(&self, before: &Current, after: Current) {
@@ -134,12 +128,6 @@ impl Follower {
                 snapshot.flags = flags,
                 "flag state loaded"
             );
-        }
-    }
-
-    fn recovered(&mut self) {
-        if self.failure.take().is_some() {
-            tracing::info!(source = self.source.describe(), "flag state is readable again");
         }
     }
 }

@@ -28,4 +28,4 @@ pub use follower::Follower;
 pub use listing::selected_files;
 pub use source::{Fetched, Source, SourceError, Tree};
 pub use state::LoadFailure;
-pub use store::DeclarativeStore;
+pub use store::{DeclarativeStore, OpenError};

@@ -35,7 +35,8 @@ struct Stamp {
 
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
-        let micros = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000);
+        let micros =
+            |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -83,7 +84,10 @@ impl Listing {
         let bytes = listing.files.iter().fold(0_u64, |sum, (_, _, stamp)| sum.saturating_add(stamp.size));
         if bytes > MOST_BYTES {
             return Err(SourceError {
-                message: format!("{}: {bytes} bytes in feature files, at most {MOST_BYTES} are read", root.display()),
+                message: format!(
+                    "{}: {bytes} bytes in feature files, at most {MOST_BYTES} are read",
+                    root.display()
+                ),
                 remedy: "let the index file select fewer files",
             });
         }

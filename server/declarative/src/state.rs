@@ -35,7 +35,9 @@ impl LoadFailure {
     pub fn remedy(&self) -> &'static str {
         match *self.0 {
             LoadError::Extension { .. } => "let the index file select only .yml, .yaml and .json files",
-            LoadError::UnknownSegment { .. } => "define the segment in the same namespace, or correct its key",
+            LoadError::UnknownSegment { .. } => {
+                "define the segment in the same namespace, or correct its key"
+            }
             LoadError::UnknownVariant { .. } => "add the variant to the flag, or correct its key",
             _ => "correct the file; `flipt validate` checks a folder",
         }

@@ -146,7 +146,8 @@ fn rollout(flag: &Flag, raw: RawRollout, document: &Place<'_>) -> Result<Rollout
                 segment.keys
             };
             let value = segment.value;
-            let (segments, operator) = segments(RawSegments { keys, is_list: true, operator: segment.operator })?;
+            let (segments, operator) =
+                segments(RawSegments { keys, is_list: true, operator: segment.operator })?;
             RolloutRule::Segment { segments, operator, value }
         }
     };
