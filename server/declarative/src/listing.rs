@@ -132,11 +132,6 @@ impl Listing {
         Ok(())
     }
 
-    /// Paths of the files below the root.
-    fn into_names(self) -> Vec<String> {
-        self.files.into_iter().map(|(name, _, _)| name).collect()
-    }
-
     /// Whether the same files have the same stamps.
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
         self.root == other.root && self.index == other.index && self.files == other.files
@@ -165,14 +160,6 @@ impl Listing {
             })
             .collect()
     }
-}
-
-/// The files below a folder that its index, or the default, selects, in the order in which they are loaded.
-///
-/// # Errors
-/// [`SourceError`] if something cannot be read, or the index is malformed.
-pub fn selected_files(root: &Path) -> Result<Vec<String>, SourceError> {
-    Listing::read(root).map(Listing::into_names)
 }
 
 fn read_index(root: &Path) -> Result<(Index, Option<Stamp>), SourceError> {
