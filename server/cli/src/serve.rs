@@ -4,6 +4,8 @@ use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::D
 
 use flipt_api::{Api, ServerHttp};
 use flipt_proto::{
+    client::client_evaluation_service_server::ClientEvaluationServiceServer,
+    environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
     },
@@ -51,16 +53,10 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
     let registry = Registry::default();
-    let Storage { store: shared, keeper } = storage::open(&config, policy, &registry).await?;
+    let Storage { environments, keeper } = storage::open(&config, policy, &registry).await?;
     let database = keeper.database();
 
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let mut api = Api::new(Arc::clone(&shared), config.storage.read_only, metrics);
-    if config.cache.enabled {
-        api = api.with_polling(config.cache.ttl);
-    }
-    let gate: Arc<dyn Gate> = Arc::new(Open);
-
     let (stop, stopped) = watch::channel(false);
     let until_stop = || {
         let mut stopped = stopped.clone();
@@ -69,6 +65,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
+    let mut api = Api::new(environments.clone(), config.storage.read_only, metrics, stopped.clone());
+    if config.cache.enabled {
+        api = api.with_polling(config.cache.ttl);
+    }
+    let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
@@ -88,6 +89,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
+        .add_service(ClientEvaluationServiceServer::new(api.clone()))
+        .add_service(EnvironmentsServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
             Arc::clone(&gate),
@@ -111,8 +114,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         keeper.run(ending).await;
         Ok(())
     });
-    if let Some(location) = config.snapshots.publish.clone() {
-        let publisher = Publisher::new(shared, location, config.snapshots.clone(), &registry);
+    for publisher in Publisher::all(&environments, &config.snapshots, &registry) {
         let ending = until_stop();
         tasks.spawn(async move {
             publisher.run(ending).await;

@@ -7,9 +7,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use flipt_model::{Flag, namespace_or_default, validation::go_quote};
+use flipt_model::{Flag, Namespace, Snapshot, namespace_or_default, validation::go_quote};
 use flipt_proto::{evaluation::EvaluationNamespaceSnapshot, flipt as pb};
-use flipt_store::{ImportMode, ImportedNamespace, Live, Store, StoreError, Version, names};
+use flipt_store::{
+    Edit, Environment, ImportMode, ImportedNamespace, Live, Part, Store, StoreError, Version, names,
+};
 use flipt_telemetry::Registry;
 use tokio::sync::watch;
 
@@ -161,8 +163,46 @@ fn part_of<'a, T>(
     Ok(Some((flag, paging::cut(list(flag), limit, token)?)))
 }
 
+/// A part of the state. A namespace that does not exist has nothing.
+fn read(state: &State, part: Part<'_>) -> Snapshot {
+    let bare = |namespace: &Namespace| Namespace {
+        key: namespace.key.clone(),
+        name: namespace.name.clone(),
+        description: namespace.description.clone(),
+        ..Namespace::default()
+    };
+    let find = |key: &str| state.namespace(namespace_or_default(key));
+    let namespaces = match part {
+        Part::All => return state.snapshot.clone(),
+        Part::Namespaces => state.snapshot.namespaces.iter().map(bare).collect(),
+        Part::Flags(key) => find(key)
+            .map(|found| Namespace { flags: found.flags.clone(), ..bare(found) })
+            .into_iter()
+            .collect(),
+        Part::Segments(key) => find(key)
+            .map(|found| Namespace { segments: found.segments.clone(), ..bare(found) })
+            .into_iter()
+            .collect(),
+        Part::Flag(key, flag) => find(key)
+            .map(|found| {
+                let flags = found.flags.iter().filter(|other| other.key == flag).cloned().collect();
+                Namespace { flags, ..bare(found) }
+            })
+            .into_iter()
+            .collect(),
+        Part::Segment(key, segment) => find(key)
+            .map(|found| {
+                let segments = found.segments.iter().filter(|other| other.key == segment).cloned().collect();
+                Namespace { segments, ..bare(found) }
+            })
+            .into_iter()
+            .collect(),
+    };
+    Snapshot { namespaces }
+}
+
 #[async_trait]
-impl Store for DeclarativeStore {
+impl Environment for DeclarativeStore {
     fn live(&self) -> Arc<Live> {
         Arc::clone(&self.shared.current.load().live)
     }
@@ -175,9 +215,9 @@ impl Store for DeclarativeStore {
         true
     }
 
-    async fn read_state(&self) -> Result<(flipt_model::Snapshot, Version), StoreError> {
+    async fn read_state(&self, part: Part<'_>) -> Result<(Snapshot, Version), StoreError> {
         let current = self.shared.current();
-        Ok((current.state.snapshot.clone(), current.live.version.clone()))
+        Ok((read(&current.state, part), current.live.version.clone()))
     }
 
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
@@ -197,6 +237,17 @@ impl Store for DeclarativeStore {
         Ok((client::snapshot(&answers, key), facts.version.clone()))
     }
 
+    async fn import(&self, _: &[ImportedNamespace], _: ImportMode) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+
+    async fn apply(&self, _: &Edit, _: &str) -> Result<Version, StoreError> {
+        Err(StoreError::ReadOnly)
+    }
+}
+
+#[async_trait]
+impl Store for DeclarativeStore {
     async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError> {
         Ok(answers(&self.state(), &request.key)?.namespace())
     }
@@ -313,10 +364,6 @@ impl Store for DeclarativeStore {
             next_page_token: page.next_page_token,
             total_count: page.total,
         })
-    }
-
-    async fn import(&self, _: &[ImportedNamespace], _: ImportMode) -> Result<(), StoreError> {
-        Err(StoreError::ReadOnly)
     }
 
     async fn create_namespace(&self, _: &pb::CreateNamespaceRequest) -> Result<pb::Namespace, StoreError> {

@@ -55,7 +55,7 @@ fn without_empty_metadata(flag: pb::Flag) -> pb::Flag {
     pb::Flag { metadata, ..flag }
 }
 
-fn write_metadata(metadata: &Struct) -> Param {
+pub(crate) fn write_metadata(metadata: &Struct) -> Param {
     Param::Json(Value::Object(struct_to_json(metadata)).to_string())
 }
 

@@ -155,7 +155,23 @@ async fn write_flag(
     Ok(ids)
 }
 
-async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) -> Result<(), StoreError> {
+/// Writes a flag that does not exist yet, with everything in it.
+pub(crate) async fn write_whole_flag(
+    writer: &mut Writer,
+    namespace: &str,
+    flag: &Flag,
+) -> Result<(), StoreError> {
+    let variants = write_flag(writer, namespace, flag).await?;
+    write_rules(writer, namespace, flag, &variants).await?;
+    write_rollouts(writer, namespace, flag).await
+}
+
+/// Writes a segment that does not exist yet, with its constraints.
+pub(crate) async fn write_segment(
+    writer: &mut Writer,
+    namespace: &str,
+    segment: &Segment,
+) -> Result<(), StoreError> {
     let request = pb::CreateSegmentRequest {
         key: segment.key.clone(),
         name: segment.name.clone(),
@@ -164,6 +180,15 @@ async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) 
         ..Default::default()
     };
     segments::insert(writer, namespace, &request).await?;
+    write_constraints(writer, namespace, segment).await
+}
+
+/// Writes the constraints of a segment that has none.
+pub(crate) async fn write_constraints(
+    writer: &mut Writer,
+    namespace: &str,
+    segment: &Segment,
+) -> Result<(), StoreError> {
     for constraint in &segment.constraints {
         let request = pb::CreateConstraintRequest {
             segment_key: segment.key.clone(),
@@ -179,7 +204,8 @@ async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) 
     Ok(())
 }
 
-async fn write_rules(
+/// Writes the rules of a flag that has none. The variants' ids are given by key.
+pub(crate) async fn write_rules(
     writer: &mut Writer,
     namespace: &str,
     flag: &Flag,
@@ -203,7 +229,12 @@ async fn write_rules(
     Ok(())
 }
 
-async fn write_rollouts(writer: &mut Writer, namespace: &str, flag: &Flag) -> Result<(), StoreError> {
+/// Writes the rollouts of a flag that has none.
+pub(crate) async fn write_rollouts(
+    writer: &mut Writer,
+    namespace: &str,
+    flag: &Flag,
+) -> Result<(), StoreError> {
     for rollout in &flag.rollouts {
         let rule = match &rollout.rule {
             RolloutRule::None => {

@@ -242,14 +242,20 @@ impl SqlStore {
     /// Makes a write durable and visible. Runs to its end even if the caller goes away, because a commit
     /// without the compiled state behind it would answer evaluations from the past.
     pub(crate) async fn commit(&self, writer: Writer) -> Result<(), StoreError> {
+        self.commit_version(writer).await.map(|_| ())
+    }
+
+    /// As [`SqlStore::commit`]; gives the version that the write led to.
+    pub(crate) async fn commit_version(&self, writer: Writer) -> Result<Version, StoreError> {
         let finishing = tokio::spawn(finish(writer));
         finishing.await.map_err(|error| StoreError::Content(format!("write interrupted: {error}")))?
     }
 }
 
-async fn finish(writer: Writer) -> Result<(), StoreError> {
+async fn finish(writer: Writer) -> Result<Version, StoreError> {
     if writer.touched.is_empty() {
-        return writer.transaction.commit().await;
+        writer.transaction.commit().await?;
+        return Ok(writer.shared.live.load().version.clone());
     }
     let now = writer.now();
     let Writer { mut transaction, touched, shared, guard } = writer;
@@ -275,11 +281,11 @@ async fn finish(writer: Writer) -> Result<(), StoreError> {
         Live { snapshot: flipt_evaluation::Snapshot::compile(&state), version }
     };
     transaction.commit().await?;
-    let revision = live.version.revision;
+    let version = live.version.clone();
     shared.live.store(Arc::new(live));
-    shared.revision.send_replace(revision);
+    shared.revision.send_replace(version.revision);
     drop(guard);
-    Ok(())
+    Ok(version)
 }
 
 /// Creates an environment with its protected default namespace.

@@ -22,7 +22,25 @@ pub struct Version {
     pub revision: u64,
 }
 
+/// Digits of a version's text that stand for the epoch.
+const EPOCH_DIGITS: usize = 8;
+
 impl Version {
+    /// The version as clients see it: 40 hexadecimal digits, like the commit ids that Flipt v2 has there.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{:08x}{:032x}", crc32fast::hash(self.epoch.as_bytes()), self.revision)
+    }
+
+    /// The revision in a version's text, if that is one of this epoch.
+    pub(crate) fn revision_in(&self, text: &str) -> Option<u64> {
+        let own = self.text();
+        if text.len() != own.len() || text.get(..EPOCH_DIGITS)?.to_lowercase() != own.get(..EPOCH_DIGITS)? {
+            return None;
+        }
+        u64::from_str_radix(text.get(EPOCH_DIGITS..)?, 16).ok()
+    }
+
     /// Whether this is the very next version after another one.
     pub(crate) fn follows(&self, before: &Self) -> bool {
         self.epoch == before.epoch && self.revision == before.revision + 1

@@ -66,7 +66,7 @@ async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Variant
     from_row(&row).map(compacted)
 }
 
-fn stored_attachment(attachment: &str) -> Param {
+pub(crate) fn stored_attachment(attachment: &str) -> Param {
     if attachment.is_empty() {
         return Param::Null;
     }
