@@ -5,7 +5,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 use flipt_config::{Config, StorageType};
 use flipt_declarative::{DeclarativeStore, Folder, Follower};
 use flipt_model::DEFAULT_ENVIRONMENT;
-use flipt_store::{Environments, SqlEnvironments, migrations::Policy};
+use flipt_store::{
+    AuthenticationStore, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
+};
 use flipt_telemetry::Registry;
 
 use crate::{database, failure::Failure};
@@ -16,7 +18,11 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// What a server serves, with what keeps it current.
 pub(crate) struct Storage {
     pub(crate) environments: Environments,
+    /// Who may call.
+    pub(crate) credentials: Arc<dyn AuthenticationStore>,
     pub(crate) keeper: Keeper,
+    /// The database that was opened, if any.
+    pub(crate) database: Option<Arc<SqlEnvironments>>,
 }
 
 /// What keeps a store current.
@@ -32,14 +38,28 @@ pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -
     match &config.storage.kind {
         StorageType::Database => {
             let database = Arc::new(database::open_environments(config, policy).await?);
-            Ok(Storage { environments: database.shared(), keeper: Keeper::Database(database) })
+            Ok(Storage {
+                environments: database.shared(),
+                credentials: database.authentications(),
+                keeper: Keeper::Database(Arc::clone(&database)),
+                database: Some(database),
+            })
         }
         StorageType::Local(local) => {
             let source = Box::new(Folder::new(&local.path));
             let opened = DeclarativeStore::open(source, local.poll_interval, registry).await;
             let (store, follower) = opened.map_err(Failure::new)?;
             let environments = Environments::single(DEFAULT_ENVIRONMENT, Arc::new(store));
-            Ok(Storage { environments, keeper: Keeper::Documents(Box::new(follower)) })
+            // Credentials live in the database whatever flag state lives in, if there can be any.
+            let database = match &config.authentication.token {
+                Some(_) => Some(Arc::new(database::open_environments(config, policy).await?)),
+                None => None,
+            };
+            let credentials = database
+                .as_ref()
+                .map_or_else(|| Arc::new(NoAuthentications) as _, |database| database.authentications());
+            let keeper = Keeper::Documents(Box::new(follower));
+            Ok(Storage { environments, credentials, keeper, database })
         }
         kind @ (StorageType::Git | StorageType::Object | StorageType::Oci) => Err(Failure::new(format!(
             "storage.type: {} is not supported yet; use database or local",
@@ -54,14 +74,6 @@ impl Keeper {
         match self {
             Self::Database(database) => refresh(&database, shutdown).await,
             Self::Documents(follower) => follower.run(shutdown).await,
-        }
-    }
-
-    /// The database behind it, if there is one.
-    pub(crate) fn database(&self) -> Option<Arc<SqlEnvironments>> {
-        match self {
-            Self::Database(database) => Some(Arc::clone(database)),
-            Self::Documents(_) => None,
         }
     }
 }

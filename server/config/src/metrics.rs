@@ -57,8 +57,14 @@ impl fmt::Debug for SecretHeaders {
 }
 
 impl Otlp {
-    pub(crate) fn read(reader: &mut Reader<'_>, endpoint: &str, headers: &'static str) -> Self {
-        let endpoint = reader.secret_url(endpoint, "localhost:4317").0;
+    /// Reads a collector; without a default one on this machine is meant (config spec, section 3.8).
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        (endpoint, default): (&str, &str),
+        headers: &'static str,
+    ) -> Self {
+        let endpoint = reader.secret_url(endpoint, default).0;
+        let endpoint = if endpoint.is_empty() { "localhost:4317".to_owned() } else { endpoint };
         Self { endpoint, headers: SecretHeaders::read(reader, headers) }
     }
 }
@@ -68,7 +74,7 @@ impl Metrics {
         let enabled = reader.bool("metrics.enabled", true);
         let name = reader.text("metrics.exporter", "prometheus");
         let otlp = shown_if(reader, name == "otlp", |reader| {
-            Otlp::read(reader, "metrics.otlp.endpoint", "metrics.otlp.headers")
+            Otlp::read(reader, ("metrics.otlp.endpoint", ""), "metrics.otlp.headers")
         });
         let exporter = match name.as_str() {
             "otlp" => MetricsExporter::Otlp(otlp),

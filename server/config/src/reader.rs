@@ -161,6 +161,8 @@ pub(crate) struct Finished {
     pub(crate) unknown: Vec<UnknownKey>,
     pub(crate) notes: Vec<String>,
     pub(crate) effective: Vec<Effective>,
+    /// Defaults of what is off.
+    pub(crate) hidden: Vec<Effective>,
 }
 
 /// How a text that cannot be used is refused.
@@ -205,6 +207,7 @@ pub(crate) struct Reader<'a> {
     errors: Vec<InvalidValue>,
     notes: Vec<String>,
     effective: Vec<Effective>,
+    hidden: Vec<Effective>,
 }
 
 fn variable(key: &str) -> String {
@@ -226,6 +229,7 @@ impl<'a> Reader<'a> {
             errors: Vec::new(),
             notes: Vec::new(),
             effective: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 
@@ -389,13 +393,6 @@ impl<'a> Reader<'a> {
         value
     }
 
-    pub(crate) fn number(&mut self, key: &str, default: f64) -> f64 {
-        let expected = (Refusal::Type("float64"), "a number");
-        let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
-        self.record(key, Shown::Number(value), origin);
-        value
-    }
-
     /// A duration of which zero and less mean none, as zero.
     pub(crate) fn span(&mut self, key: &str, default: Duration) -> Duration {
         let allowed = "a duration such as 500ms, 15s or 1h30m";
@@ -421,7 +418,9 @@ impl<'a> Reader<'a> {
     /// Leaves the defaults read since a mark out of what is shown: they are about something that is off.
     pub(crate) fn hide_defaults(&mut self, mark: usize) {
         let read = self.effective.split_off(mark);
-        self.effective.extend(read.into_iter().filter(|entry| entry.origin != Origin::Default));
+        let (defaults, set) = read.into_iter().partition(|entry| entry.origin == Origin::Default);
+        self.hidden.extend::<Vec<_>>(defaults);
+        self.effective.extend::<Vec<_>>(set);
     }
 
     /// Refuses the value of a key in a text of the reference, with what would be right.
@@ -463,6 +462,22 @@ impl<'a> Reader<'a> {
         let name = choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| *name);
         self.record(key, Shown::Text(name.to_owned()), origin.clone());
         (value, origin)
+    }
+
+    /// A number that need not be whole.
+    pub(crate) fn number(&mut self, key: &str, default: f64) -> f64 {
+        let expected = (Refusal::Type("float64"), "a number");
+        let parse = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let (value, origin) = self.read(key, default, parse, expected);
+        self.record(key, Shown::Number(value), origin);
+        value
+    }
+
+    /// What `read` reads, without counting it among what is in force.
+    pub(crate) fn aside(&mut self, read: impl FnOnce(&mut Self)) -> Vec<Effective> {
+        let before = self.effective.len();
+        read(self);
+        self.effective.split_off(before)
     }
 
     /// A text without a default.
@@ -597,7 +612,7 @@ impl<'a> Reader<'a> {
         }
         unknown.extend(self.unknown_variables());
         if self.errors.is_empty() {
-            Ok(Finished { unknown, notes: self.notes, effective: self.effective })
+            Ok(Finished { unknown, notes: self.notes, effective: self.effective, hidden: self.hidden })
         } else {
             Err(self.errors)
         }

@@ -80,7 +80,7 @@ impl Tracing {
         let host = reader.text("tracing.jaeger.host", "localhost");
         let port = reader.port("tracing.jaeger.port", 6831);
         let endpoint = reader.text("tracing.zipkin.endpoint", "http://localhost:9411/api/v2/spans");
-        let otlp = Otlp::read(reader, "tracing.otlp.endpoint", "tracing.otlp.headers");
+        let otlp = Otlp::read(reader, ("tracing.otlp.endpoint", "localhost:4317"), "tracing.otlp.headers");
         let exporter = match name.as_str() {
             "jaeger" => {
                 if let (true, Some(origin)) = (enabled, explicit) {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod authentications;
 mod constraints;
 pub mod database;
 mod distributions;
@@ -17,6 +18,7 @@ mod live;
 pub mod migrations;
 pub mod names;
 mod namespaces;
+mod no_authentications;
 mod paging;
 mod place;
 mod resources;
@@ -29,12 +31,14 @@ mod state;
 mod store;
 mod variants;
 
+pub use authentications::{AuthenticationPage, AuthenticationStore, NewAuthentication};
 pub use database::{ConnectError, Database, DatabaseOptions};
 pub use environments::{Environments, SqlEnvironments};
 pub use error::StoreError;
 pub use import::{ImportMode, ImportedNamespace};
 pub use live::Live;
 pub use namespaces::check_deletion as check_namespace_deletion;
+pub use no_authentications::NoAuthentications;
 pub use resources::{Edit, WriteMode};
 pub use sql::SqlStore;
 pub use state::{Version, read_snapshot};

@@ -501,7 +501,7 @@ async fn a_database_behind_is_refused_until_it_is_migrated() {
     migrations::run(&database, Policy::FirstRun).await.unwrap();
     migrations::check(&database).await.unwrap();
     let mut transaction = database.write().await.unwrap();
-    transaction.script("UPDATE schema_migrations SET version = 16;").await.unwrap();
+    transaction.script("UPDATE schema_migrations SET version = 14;").await.unwrap();
     transaction.commit().await.unwrap();
     let refused = migrations::run(&database, Policy::FirstRun).await.unwrap_err();
     assert_eq!(
@@ -519,32 +519,24 @@ async fn a_database_behind_is_refused_until_it_is_migrated() {
     assert_eq!(dirty.to_string(), "Dirty database version 99. Fix and force version.");
 }
 
-/// A database with the tables of Flipt v1.61, recorded at this version.
-async fn flipts_database(folder: &std::path::Path, version: i64) -> Database {
-    let url = format!("file:{}/flipt.db", folder.display());
-    let database = Database::open(&url, DatabaseOptions::default()).await.unwrap();
-    let mut transaction = database.write().await.unwrap();
-    transaction.script(include_str!("../src/migrations/sqlite/0015_flipt.sql")).await.unwrap();
-    let bookkeeping = format!(
-        "CREATE TABLE schema_migrations (version uint64,dirty bool); INSERT INTO schema_migrations VALUES ({version}, FALSE);"
-    );
-    transaction.script(&bookkeeping).await.unwrap();
-    transaction.commit().await.unwrap();
-    database
-}
-
 #[tokio::test]
-async fn a_database_as_flipt_leaves_it_is_taken_over_and_an_older_one_is_refused() {
+async fn a_database_of_flipt_is_taken_over_at_the_first_start() {
     let folder = tempfile::tempdir().unwrap();
-    let database = flipts_database(folder.path(), 15).await;
+    let file = folder.path().join("flipt.db");
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/conformance/databases/flipt.db");
+    std::fs::copy(recorded, &file).unwrap();
+    let url = format!("file:{}", file.display());
+    let database = Database::open(&url, DatabaseOptions::default()).await.unwrap();
     let migrated = migrations::run(&database, Policy::FirstRun).await.unwrap();
-    assert!(migrated.from == Some(15) && migrated.to > 15);
-    assert!(SqlStore::open(database).await.is_ok());
-
-    let folder = tempfile::tempdir().unwrap();
-    let database = flipts_database(folder.path(), 14).await;
-    let refused = migrations::run(&database, Policy::FirstRun).await.unwrap_err();
-    assert!(matches!(refused, StoreError::MigrationsPending), "{refused}");
+    assert_eq!(migrated.from, Some(15));
+    migrations::check(&database).await.unwrap();
+    let store = SqlStore::open(database).await.unwrap();
+    assert!(
+        store
+            .get_namespace(&pb::GetNamespaceRequest { key: "legacy".into(), ..Default::default() })
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

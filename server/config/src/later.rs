@@ -1,0 +1,79 @@
+//! Sections of Flipt that this version does not act on: their keys are read, checked for their types and shown,
+//! and whoever sets them hears that they have no effect.
+
+use std::time::Duration;
+
+use crate::{Effective, reader::Reader};
+
+/// Such sections. They are not "unknown", but whoever sets them should hear about it.
+const SECTIONS: [&str; 2] = ["cors", "experimental"];
+
+/// What a key holds, with its default.
+enum Kind {
+    Bool(bool),
+    Count(u32),
+    Text(&'static str),
+    /// In seconds.
+    Duration(u64),
+    List(&'static [&'static str]),
+}
+
+use Kind::{Bool, Count, Duration as Span, List, Text};
+
+const KEYS: [(&str, Kind); 11] = [
+    (
+        "cors.allowed_headers",
+        List(&[
+            "Accept",
+            "Authorization",
+            "Content-Type",
+            "X-CSRF-Token",
+            "X-Fern-Language",
+            "X-Fern-SDK-Name",
+            "X-Fern-SDK-Version",
+            "X-Flipt-Namespace",
+            "X-Flipt-Accept-Server-Version",
+        ]),
+    ),
+    ("cors.allowed_origins", List(&["*"])),
+    ("cors.enabled", Bool(false)),
+    ("db.conn_max_lifetime", Span(0)),
+    ("db.max_open_conn", Count(0)),
+    ("db.prepared_statements_enabled", Bool(true)),
+    ("server.https_port", Count(443)),
+    ("ui.default_theme", Text("system")),
+    ("ui.topbar.label", Text("")),
+    ("server.grpc_conn_max_age", Span(0)),
+    ("server.grpc_conn_max_idle_time", Span(0)),
+];
+
+/// Reads the keys and gives them as they are shown. They are no part of what is printed as in force.
+pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Effective> {
+    for section in SECTIONS {
+        if let Some(origin) = reader.is_set(section) {
+            reader.note(format!("{origin}: section {section} has no effect in this version"));
+        }
+        reader.accept_all(section);
+    }
+    reader.aside(|reader| {
+        for (key, kind) in KEYS {
+            match kind {
+                Bool(default) => {
+                    reader.bool(key, default);
+                }
+                Count(default) => {
+                    reader.count(key, default);
+                }
+                Text(default) => {
+                    reader.text(key, default);
+                }
+                Span(seconds) => {
+                    reader.duration(key, Duration::from_secs(seconds), Duration::ZERO);
+                }
+                List(default) => {
+                    reader.list(key, default);
+                }
+            }
+        }
+    })
+}
