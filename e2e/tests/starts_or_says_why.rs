@@ -104,7 +104,10 @@ async fn a_wrong_value_stops_the_server_and_names_key_place_and_what_is_allowed(
     for (environment, texts) in [
         (("FLIPT_SERVER_HTTP_PORT", "eighty"), ["server.http_port", "FLIPT_SERVER_HTTP_PORT", "65535"]),
         (("FLIPT_LOG_ENCODING", "xml"), ["log.encoding", "FLIPT_LOG_ENCODING", "console"]),
-        (("FLIPT_STORAGE_TYPE", "git"), ["storage.type", "FLIPT_STORAGE_TYPE", "database"]),
+        (
+            ("FLIPT_STORAGE_TYPE", "git"),
+            ["git repository must be specified", "storage.git.repository", "URL of a repository"],
+        ),
         (("FLIPT_STORAGE_TYPE", "cloud"), ["storage.type", "FLIPT_STORAGE_TYPE", "database"]),
         // Flipt's own words, which scripts may know.
         (("FLIPT_STORAGE_TYPE", "cloud"), ["Error: unexpected storage type", "\"cloud\"", "refused"]),
@@ -118,6 +121,9 @@ async fn a_wrong_value_stops_the_server_and_names_key_place_and_what_is_allowed(
     ] {
         server_fails(&[environment], &texts).await;
     }
+    // Right, but not built yet.
+    let git = [("FLIPT_STORAGE_TYPE", "git"), ("FLIPT_STORAGE_GIT_REPOSITORY", "https://localhost/r.git")];
+    server_fails(&git, &["Error: storage.type: git is not supported yet; use database or local"]).await;
     let configuration =
         Configuration::new("server:\n  host: 127.0.0.1\n  protocol: gopher\nlog:\n  encoding: xml\n");
     let mut server = Server::spawn(configuration.options()).unwrap();

@@ -28,6 +28,7 @@ mod reference;
 mod reflection;
 mod remote;
 mod serve;
+mod storage;
 mod terminal;
 mod usage;
 mod validate;

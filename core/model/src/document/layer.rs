@@ -38,7 +38,7 @@ pub fn feature_layers(files: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Result<V
             let base = name.rsplit('/').next().unwrap_or(name);
             let issues = schema::check(&node, encoding, base).map_err(failed)?;
             if !issues.is_empty() {
-                return Err(LoadError::Invalid { issues });
+                return Err(LoadError::Invalid { file: name.to_owned(), issues });
             }
             layers.push(layer(raw::document(&node, encoding).map_err(failed)?));
         }
@@ -103,12 +103,12 @@ fn variant(raw: RawVariant) -> Output {
 
 fn rule(raw: RawRule) -> Output {
     let segment = match raw.segment {
-        Some(RawSegments { keys, operator }) if keys.len() == 1 && operator.name.is_empty() => {
+        Some(RawSegments { keys, operator, .. }) if keys.len() == 1 && operator.name.is_empty() => {
             Output::Text(keys.into_iter().next().unwrap_or_default())
         }
         segment => {
-            let (keys, operator) =
-                segment.map_or_else(Default::default, |RawSegments { keys, operator }| (keys, operator.name));
+            let (keys, operator) = segment
+                .map_or_else(Default::default, |RawSegments { keys, operator, .. }| (keys, operator.name));
             Fields::default().list("keys", texts(&keys)).text("operator", &operator).record()
         }
     };

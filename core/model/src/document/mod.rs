@@ -37,7 +37,9 @@ use std::rc::Rc;
 use thiserror::Error;
 
 pub use error::DocumentError;
-pub use features::{Features, LoadError, feature_encoding, load_features, load_features_with_warnings};
+pub use features::{
+    Features, LoadError, RulePosition, feature_encoding, load_features, load_features_with_warnings,
+};
 pub use glob::{Glob, GlobError};
 pub use import::ImportDocument;
 pub use index::{DEFAULT_INCLUDE, INDEX_FILE, Index, IndexError};
