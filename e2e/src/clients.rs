@@ -107,8 +107,9 @@ impl Client {
         output
             .lines()
             .map(|line| {
-                serde_json::from_str(line)
-                    .map_err(|error| Failure::new(format!("{} printed no JSON ({error}): {line}", self.script)))
+                serde_json::from_str(line).map_err(|error| {
+                    Failure::new(format!("{} printed no JSON ({error}): {line}", self.script))
+                })
             })
             .collect()
     }

@@ -37,9 +37,8 @@ async fn sidecar() -> (TempDir, Sidecar, String) {
     cli.run(&["export", "--all-namespaces", "-o", &place]).unwrap().success().unwrap();
     let (key, jwks) = (Signer::p256("key-1"), folder.path().join("jwks.json"));
     write_jwks(&jwks, &[&key]).unwrap();
-    let options =
-        SidecarOptions::new(place).admitting(Auth::SamePod { uid: POD.to_owned() }, &jwks);
-    let token = key.sign(&Claims::of("shop", "checkout", POD));
+    let options = SidecarOptions::new(place).admitting(Auth::SamePod { uid: POD.to_owned() }, &jwks);
+    let token = key.token(&Claims::of("shop", "checkout", POD));
     (folder, Sidecar::start(options).await.unwrap(), token)
 }
 
@@ -91,7 +90,9 @@ const NOT_IN_SNAPSHOT: &str = "invalid request: failed to get flag information d
 
 /// The same with further members.
 fn and(mut answers: Value, further: Value) -> Value {
-    let (Value::Object(answers_of), Value::Object(further)) = (&mut answers, further) else { panic!("no objects") };
+    let (Value::Object(answers_of), Value::Object(further)) = (&mut answers, further) else {
+        panic!("no objects")
+    };
     answers_of.extend(further);
     answers
 }
@@ -173,7 +174,11 @@ async fn ask_server_with_token(client: Client) -> Value {
     .await;
     let client = on_server(client, &server);
     assert_refused(&client.clone().run().await.unwrap(), "request was not authenticated");
-    client.with("FLIPT_TOKEN", TOKEN).run().await.unwrap_or_else(|failure| panic!("{failure}\n{}", server.logs()))
+    client
+        .with("FLIPT_TOKEN", TOKEN)
+        .run()
+        .await
+        .unwrap_or_else(|failure| panic!("{failure}\n{}", server.logs()))
 }
 
 /// Asks the sidecar with the token of its pod; without it, every question must be refused.
@@ -181,7 +186,11 @@ async fn ask_sidecar(client: Client) -> Value {
     let (_folder, sidecar, token) = sidecar().await;
     let client = on_sidecar(client, &sidecar);
     assert_refused(&client.clone().run().await.unwrap(), "no bearer token given");
-    client.with("FLIPT_TOKEN", &token).run().await.unwrap_or_else(|failure| panic!("{failure}\n{}", sidecar.logs()))
+    client
+        .with("FLIPT_TOKEN", &token)
+        .run()
+        .await
+        .unwrap_or_else(|failure| panic!("{failure}\n{}", sidecar.logs()))
 }
 
 // npm: @flipt-io/flipt

@@ -17,7 +17,9 @@ use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
 
 use crate::{
-    Api, calls, data, deadline,
+    Api, calls, compression,
+    cors::Cors,
+    data, deadline,
     form::Form,
     pretty, query,
     rest::{Bindings, Found},
@@ -33,6 +35,7 @@ pub struct ServerHttp {
     bindings: Bindings,
     evaluation: EvaluationHttp,
     registry: Registry,
+    cors: Option<Cors>,
 }
 
 /// A request on its way to its handler.
@@ -62,7 +65,25 @@ impl ServerHttp {
     #[must_use]
     pub fn new(api: Api, gate: Arc<dyn Gate>, registry: Registry) -> Self {
         let evaluation = EvaluationHttp::new(api.evaluator().clone(), gate);
-        Self { api, bindings: calls::bindings(), evaluation, registry }
+        Self { api, bindings: calls::bindings(), evaluation, registry, cors: None }
+    }
+
+    /// Lets pages of other origins call.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Self { cors: Some(cors), ..self }
+    }
+
+    /// Answers with what browsers need beside the answer proper.
+    async fn answer_browsers(&self, request: Request<Incoming>) -> Response<Body> {
+        let Some(cors) = &self.cors else { return self.answer(request).await.map(Either::Left) };
+        if let Some(response) = cors.preflight::<_, Full<Bytes>>(&request) {
+            return response.map(Either::Left);
+        }
+        let reader = cors.reader(&request);
+        let mut response = self.answer(request).await.map(Either::Left);
+        cors.mark(reader, response.headers_mut());
+        response
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -203,6 +224,9 @@ impl HttpService for ServerHttp {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        Box::pin(async move { self.answer(request).await.map(Either::Left) })
+        Box::pin(async move {
+            let coding = compression::accepted(request.headers());
+            compression::compress(self.answer_browsers(request).await, coding).await
+        })
     }
 }

@@ -5,7 +5,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod calls;
+mod compression;
 mod constraints;
+mod cors;
 mod data;
 mod deadline;
 mod distributions;
@@ -30,6 +32,7 @@ use std::{sync::Arc, time::Instant};
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
 use flipt_store::Store;
 
+pub use cors::Cors;
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
 

@@ -13,6 +13,11 @@ impl Source for LiveStore {
         Some(self.0.live().snapshot.clone())
     }
 
+    fn version(&self) -> Option<String> {
+        let version = &self.0.live().version;
+        Some(format!("{}/{}", version.epoch, version.revision))
+    }
+
     fn unknown_namespace(&self) -> UnknownNamespace {
         UnknownNamespace::NamesFlag
     }

@@ -17,6 +17,10 @@ pub trait Source: Send + Sync + 'static {
     /// The state; `None` while nothing is loaded, which every evaluation answers with "unavailable".
     fn snapshot(&self) -> Option<Snapshot>;
 
+    /// A text that is another whenever the state is; `None` while nothing is loaded. The same state has the same
+    /// text in every process, so that callers may ask one after the other.
+    fn version(&self) -> Option<String>;
+
     /// What a request for an unknown namespace is told.
     fn unknown_namespace(&self) -> UnknownNamespace;
 

@@ -3,7 +3,8 @@
 use flipt_proto::flipt::{self as pb, flipt_server::Flipt};
 
 use crate::{
-    calls::calls, constraints, distributions, evaluate, flags, namespaces, rollouts, rules, segments, variants,
+    calls::calls, constraints, distributions, evaluate, flags, namespaces, rollouts, rules, segments,
+    variants,
 };
 
 calls! {
