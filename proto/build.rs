@@ -5,7 +5,14 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::Config;
 
-const FILES: [&str; 3] = ["flipt.proto", "evaluation/evaluation.proto", "ofrep/ofrep.proto"];
+const FILES: [&str; 6] = [
+    "flipt.proto",
+    "evaluation/evaluation.proto",
+    "evaluation/client.proto",
+    "ofrep/ofrep.proto",
+    "core/core.proto",
+    "environments/environments.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -9,7 +9,7 @@
 mod structs;
 mod time;
 
-pub use structs::{json_to_struct, struct_to_json};
+pub use structs::{json_to_struct, json_to_value, struct_to_json, value_to_json};
 pub use time::{from_unix_micros, rfc3339, to_unix_micros};
 
 /// Package `flipt`: management and legacy evaluation.
@@ -26,6 +26,23 @@ pub mod flipt {
     pub mod ofrep {
         tonic::include_proto!("flipt.ofrep");
     }
+
+    /// Package `flipt.core`: whole flags and segments (API of Flipt v2).
+    pub mod core {
+        tonic::include_proto!("flipt.core");
+    }
+}
+
+/// Package `environments`: environments and whole resources in them (API of Flipt v2).
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod environments {
+    tonic::include_proto!("environments");
+}
+
+/// Package `evaluation`: snapshots as a stream (API of Flipt v2).
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod client {
+    tonic::include_proto!("evaluation");
 }
 
 pub use flipt::{evaluation, ofrep};

@@ -18,7 +18,9 @@ pub fn json_to_struct<'a>(object: impl IntoIterator<Item = (&'a String, &'a Json
     Struct { fields: object.into_iter().map(|(key, value)| (key.clone(), json_to_value(value))).collect() }
 }
 
-fn value_to_json(value: &Value) -> Json {
+/// The JSON of a value. Whole numbers are written without a fraction; a value without a kind is `null`.
+#[must_use]
+pub fn value_to_json(value: &Value) -> Json {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(value)) => Json::Bool(*value),
@@ -37,7 +39,9 @@ fn number(value: f64) -> Json {
     Number::from_f64(value).map_or(Json::Null, Json::Number)
 }
 
-fn json_to_value(value: &Json) -> Value {
+/// The value of a JSON text. Every number becomes a 64-bit float, as the message defines.
+#[must_use]
+pub fn json_to_value(value: &Json) -> Value {
     let kind = match value {
         Json::Null => Kind::NullValue(0),
         Json::Bool(value) => Kind::BoolValue(*value),

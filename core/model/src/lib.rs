@@ -11,6 +11,7 @@ mod enums;
 mod json;
 mod number;
 mod quote;
+pub mod resource;
 mod state;
 pub mod time;
 pub mod validation;

@@ -75,6 +75,11 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
+/// Whether a caller likes gzip best, which snapshots are kept in.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    accepted(headers) == Some(Coding::Gzip)
+}
+
 /// The weight among an entry's parameters: 1 without any, 0 if it cannot be read.
 fn weight(parameters: &str) -> f32 {
     parameters
@@ -91,7 +96,15 @@ pub(crate) async fn compress(mut response: Response<Body>, coding: Option<Coding
         return response;
     }
     // Caches must not hand one caller's form to another.
-    response.headers_mut().append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    let vary = HeaderValue::from_static("Accept-Encoding");
+    let said = response
+        .headers()
+        .get_all(VARY)
+        .iter()
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(vary.as_bytes()));
+    if !said {
+        response.headers_mut().append(VARY, vary);
+    }
     let Some(coding) = coding else { return response };
     let (mut head, body) = response.into_parts();
     let Either::Left(full) = body else { return Response::from_parts(head, body) };

@@ -117,7 +117,11 @@ impl Cors {
 
     /// Marks the answer to a request with these headers and verb for the page that made it.
     pub(crate) fn mark(&self, allowed: Option<HeaderValue>, headers: &mut HeaderMap) {
-        headers.append(VARY, canonical(&ORIGIN));
+        let others: Vec<HeaderValue> = headers.get_all(VARY).iter().cloned().collect();
+        headers.insert(VARY, canonical(&ORIGIN));
+        for other in others {
+            headers.append(VARY, other);
+        }
         if let Some(origin) = allowed {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);

@@ -21,6 +21,8 @@ impl<T> Fails<T> for Result<T, StoreError> {
             let code = match &error {
                 StoreError::NotFound(_) => Code::NotFound,
                 StoreError::Invalid(_) => Code::InvalidArgument,
+                StoreError::Exists(_) => Code::AlreadyExists,
+                StoreError::Conflict(_) => Code::Aborted,
                 StoreError::MigrationsPending | StoreError::Content(_) | StoreError::Database(_) => {
                     Code::Internal
                 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use flipt_proto::evaluation::EvaluationNamespaceSnapshot;
+use flipt_proto::{client as v2, evaluation::EvaluationNamespaceSnapshot};
 use flipt_serving::{
     Body, Code, Error, EvaluationHttp, Gate, HttpService,
     http::{
@@ -17,13 +17,13 @@ use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
 
 use crate::{
-    Api, calls, compression,
+    Api, calls, client, compression,
     cors::Cors,
     data, deadline,
     form::Form,
     pretty, query,
     rest::{Bindings, Found},
-    transcode::{self, Parameters},
+    transcode::Parameters,
 };
 
 /// Longest time a call may take.
@@ -76,14 +76,38 @@ impl ServerHttp {
 
     /// Answers with what browsers need beside the answer proper.
     async fn answer_browsers(&self, request: Request<Incoming>) -> Response<Body> {
-        let Some(cors) = &self.cors else { return self.answer(request).await.map(Either::Left) };
+        let Some(cors) = &self.cors else { return self.answer_or_stream(request).await };
         if let Some(response) = cors.preflight::<_, Full<Bytes>>(&request) {
             return response.map(Either::Left);
         }
         let reader = cors.reader(&request);
-        let mut response = self.answer(request).await.map(Either::Left);
+        let mut response = self.answer_or_stream(request).await;
         cors.mark(reader, response.headers_mut());
         response
+    }
+
+    async fn answer_or_stream(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.stream(&request) {
+            Some(stream) => stream,
+            None => self.answer(request).await.map(Either::Left),
+        }
+    }
+
+    /// Answers a request for a stream; `None` if it is for something else.
+    fn stream(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let segments = split(request.uri().path())?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["client", "v2", "environments", environment, "namespaces", key, "stream"] = segments.as_slice()
+        else {
+            return None;
+        };
+        if request.method() != Method::GET {
+            let error = Error::new(Code::Unimplemented, "Method Not Allowed");
+            return Some(error_reply(&error).map(Either::Left));
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let stream = client::stream(&self.api, environment, key, request.headers(), query);
+        Some(stream.unwrap_or_else(|error| error_reply(&error).map(Either::Left)))
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -97,9 +121,13 @@ impl ServerHttp {
             }
             _ => {}
         }
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let is_pretty = pretty::is_wanted(&head);
+        if is_pretty {
+            // What comes compressed cannot be indented.
+            head.headers.remove(header::ACCEPT_ENCODING);
+        }
         let answering = async {
             match deadline::allowed(&head.headers)? {
                 None => Ok(self.route(&path, head, body).await),
@@ -136,13 +164,26 @@ impl ServerHttp {
         }
         let asked = Asked { head, body, form: form != Form::No, segments: &segments };
         match segments.as_slice() {
-            ["api", "v1", ..] => self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into()),
-            ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
-                let message = Some(EvaluationNamespaceSnapshot::full_name());
-                let response =
-                    self.snapshot(&asked.head, key).await.unwrap_or_else(|error| error_reply(&error));
-                Answered { response, message }
+            ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
+                self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
             }
+            ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
+                let snapshot = async {
+                    require_get(&asked.head)?;
+                    data::rest(&self.api, key, &asked.head.headers).await
+                };
+                let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
+                Answered { response, message: Some(EvaluationNamespaceSnapshot::full_name()) }
+            }
+            ["client", "v2", "environments", environment, "namespaces", key, "snapshot"] => {
+                let snapshot = async {
+                    require_get(&asked.head)?;
+                    client::snapshot(&self.api, environment, key, &asked.head.headers).await
+                };
+                let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
+                Answered { response, message: Some(v2::EvaluationNamespaceSnapshot::full_name()) }
+            }
+            ["client", "v2", ..] => not_found_reply().into(),
             ["internal", "v1", ..] => not_found_reply().into(),
             _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n").into(),
         }
@@ -185,25 +226,13 @@ impl ServerHttp {
             )),
         }
     }
+}
 
-    async fn snapshot(&self, head: &Parts, key: &str) -> Result<Response<Full<Bytes>>, Error> {
-        if head.method != Method::GET {
-            return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
-        }
-        let condition = head.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-        let (etag, mut response) = match data::snapshot(&self.api, key, condition, &head.headers).await? {
-            data::Answer::Snapshot { etag, snapshot } => (etag, json_reply(transcode::to_json(&*snapshot)?)),
-            data::Answer::NotModified { etag } => {
-                let mut response = json_reply(Vec::new());
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                (Some(etag), response)
-            }
-        };
-        if let Some(value) = etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
-            response.headers_mut().insert(header::ETAG, value);
-        }
-        Ok(response)
+fn require_get(head: &Parts) -> Result<(), Error> {
+    if head.method == Method::GET {
+        return Ok(());
     }
+    Err(Error::new(Code::Unimplemented, "Method Not Allowed"))
 }
 
 fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {

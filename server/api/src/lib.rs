@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod any;
 mod calls;
+mod client;
 mod compression;
 mod constraints;
 mod cors;
@@ -23,33 +25,66 @@ mod rest;
 mod rollouts;
 mod rules;
 mod segments;
+mod snapshots;
 mod source;
 mod transcode;
+mod v2;
 mod variants;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
-use flipt_store::Store;
+use flipt_store::{Environment, Environments, Store};
+use tokio::sync::watch;
 
 pub use cors::Cors;
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
+use snapshots::Snapshots;
 
 /// What every handler works with.
 #[derive(Clone)]
 pub struct Api {
+    environments: Environments,
+    /// The default environment, which the v1 API is about.
     store: Arc<dyn Store>,
     evaluator: Evaluator,
     read_only: bool,
+    /// Snapshots of each environment, by its key.
+    snapshots: Arc<BTreeMap<String, Snapshots>>,
+    /// Turns true when the server ends; streams end then.
+    stopping: watch::Receiver<bool>,
 }
 
 impl Api {
-    /// The API on this store.
+    /// The API on these environments. Streams end when `stopping` turns true.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, read_only: bool, metrics: EvaluationMetrics) -> Self {
-        let source = Arc::new(source::LiveStore(Arc::clone(&store)));
-        Self { store, evaluator: Evaluator::new(source, metrics), read_only }
+    pub fn new(
+        environments: Environments,
+        read_only: bool,
+        metrics: EvaluationMetrics,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let snapshots = environments.iter().map(|(key, _)| (key.to_owned(), Snapshots::default())).collect();
+        let store = Arc::clone(environments.default_store());
+        let source = Arc::new(source::LiveEnvironment::default_of(&environments));
+        Self {
+            environments,
+            store,
+            evaluator: Evaluator::new(source, metrics),
+            read_only,
+            snapshots: Arc::new(snapshots),
+            stopping,
+        }
+    }
+
+    /// The environment that a request names if it wants to, with its snapshots.
+    fn resolve(&self, requested: &str) -> Result<(Arc<dyn Environment>, Snapshots), Error> {
+        let environments = &self.environments;
+        let found = environments
+            .resolve(requested)
+            .and_then(|(key, environment)| Some((environment, self.snapshots.get(key)?.clone())));
+        found.ok_or_else(|| Error::unknown_environment(requested))
     }
 
     /// Evaluates on the store's current state.

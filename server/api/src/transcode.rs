@@ -11,6 +11,8 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value};
 
+use crate::any;
+
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(flipt_proto::DESCRIPTORS).unwrap_or_else(|error| {
         tracing::error!(error = %error, "embedded descriptors cannot be read");
@@ -116,14 +118,15 @@ fn query_value(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
 pub(crate) fn to_json<M: Message + Name>(message: &M) -> Result<Vec<u8>, Error> {
     let internal =
         |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("encoding answer: {error}"));
-    let dynamic = DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice())
+    let mut dynamic = DynamicMessage::decode(descriptor::<M>()?, message.encode_to_vec().as_slice())
         .map_err(|error| internal(&error))?;
+    let has_payload = any::mark(&mut dynamic);
     let mut json = Vec::new();
     let mut serializer = serde_json::Serializer::new(&mut json);
     dynamic
         .serialize_with_options(&mut serializer, &SerializeOptions::new().skip_default_fields(false))
         .map_err(|error| internal(&error))?;
-    Ok(json)
+    Ok(if has_payload { any::unmark(json) } else { json })
 }
 
 /// The indented form of an answer, in which default values are left out (api spec, section 2.4).
@@ -135,6 +138,11 @@ pub(crate) fn pretty(name: &str, json: &[u8]) -> Result<Vec<u8>, Error> {
         |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("encoding answer: {error}"));
     let descriptor =
         POOL.get_message_by_name(name).ok_or_else(|| internal(&format!("no descriptor of {name}")))?;
+    if name.starts_with("environments.") {
+        // Their payloads cannot be read back without their type's prefix; they keep default values.
+        let value: Value = serde_json::from_slice(json).map_err(|error| internal(&error))?;
+        return serde_json::to_vec_pretty(&value).map_err(|error| internal(&error));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let message =
         DynamicMessage::deserialize(descriptor, &mut deserializer).map_err(|error| internal(&error))?;
@@ -239,6 +247,9 @@ fn normalised(value: Value, field: &FieldDescriptor) -> Result<Value, Error> {
     // Well-known types have JSON forms of their own.
     if message.full_name() == "google.protobuf.Struct" {
         check_struct(&value)?;
+    }
+    if message.full_name() == any::NAME {
+        return any::normalised(value, &POOL, normalise);
     }
     if message.full_name().starts_with("google.protobuf.") {
         return Ok(value);

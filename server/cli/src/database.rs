@@ -1,8 +1,9 @@
 //! Opening the configured database for a command.
 
 use flipt_config::Config;
+use flipt_model::DEFAULT_ENVIRONMENT;
 use flipt_store::{
-    ConnectError, Database, DatabaseOptions, SqlStore,
+    ConnectError, Database, DatabaseOptions, SqlEnvironments, SqlStore,
     migrations::{self, Policy},
 };
 
@@ -29,14 +30,24 @@ async fn connect(config: &Config, options: DatabaseOptions) -> Result<Database, 
     })
 }
 
-/// Opens the store after migrating as the policy allows.
+/// Opens the default environment's store after migrating as the policy allows.
 pub(crate) async fn open_store(config: &Config, policy: Policy) -> Result<SqlStore, Failure> {
+    SqlStore::open(open_migrated(config, policy).await?).await.map_err(Failure::new)
+}
+
+/// Opens every environment after migrating as the policy allows.
+pub(crate) async fn open_environments(config: &Config, policy: Policy) -> Result<SqlEnvironments, Failure> {
+    let database = open_migrated(config, policy).await?;
+    SqlEnvironments::open(database, DEFAULT_ENVIRONMENT, []).await.map_err(Failure::new)
+}
+
+async fn open_migrated(config: &Config, policy: Policy) -> Result<Database, Failure> {
     let database = open(config).await?;
     let migrated = migrations::run(&database, policy).await.map_err(Failure::new)?;
     if migrated.from != Some(migrated.to) {
         tracing::info!(from = migrated.from, to = migrated.to, "database schema migrated");
     }
-    SqlStore::open(database).await.map_err(Failure::new)
+    Ok(database)
 }
 
 /// Opens a database that must exist and be current; nothing is migrated.

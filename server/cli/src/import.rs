@@ -6,7 +6,7 @@ use flipt_model::{
     DEFAULT_NAMESPACE, Namespace,
     document::{Encoding, ImportDocument, read_import},
 };
-use flipt_store::{ImportMode, ImportedNamespace, Store as _, migrations::Policy};
+use flipt_store::{Environment as _, ImportMode, ImportedNamespace, migrations::Policy};
 
 use crate::{arguments::ImportOptions, config::Sources, database, failure::Failure};
 

@@ -3,16 +3,16 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use flipt_config::Snapshots;
-use flipt_model::{DEFAULT_ENVIRONMENT, Snapshot, document};
+use flipt_model::{Snapshot, document};
 use flipt_snapshots::{
     Location, Store as SnapshotStore,
     format::feature_file_is_valid,
     publish::{PublishError, PublishOptions, Version},
 };
-use flipt_store::Store;
+use flipt_store::{Environment, Environments, Part};
 use flipt_telemetry::{
     Registry,
-    prometheus::{IntCounterVec, IntGauge, Opts},
+    prometheus::{IntCounterVec, IntGaugeVec, Opts},
 };
 use tokio::time::Instant;
 
@@ -46,40 +46,50 @@ pub(crate) fn feature_files(state: &Snapshot) -> Vec<(String, Vec<u8>)> {
 
 /// Publishes until told to stop.
 pub(crate) struct Publisher {
-    store: Arc<dyn Store>,
+    key: String,
+    environment: Arc<dyn Environment>,
     location: Location,
     settings: Snapshots,
     results: Option<IntCounterVec>,
-    revision: Option<IntGauge>,
+    revision: Option<IntGaugeVec>,
 }
 
 impl Publisher {
-    /// A publisher of this store's state to this location.
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        location: Location,
-        settings: Snapshots,
-        registry: &Registry,
-    ) -> Self {
+    /// A publisher for each environment, if publishing is configured.
+    pub(crate) fn all(environments: &Environments, settings: &Snapshots, registry: &Registry) -> Vec<Self> {
+        let Some(location) = &settings.publish else { return Vec::new() };
         let results = IntCounterVec::new(
             Opts::new("flipt_publications_total", "Publications of snapshots, by result."),
-            &["result"],
+            &["environment", "result"],
         );
-        let revision = IntGauge::new("flipt_published_revision", "Revision of the snapshot published last.");
-        Self {
-            store,
-            location,
-            settings,
-            results: results.map(|metric| registry.add(metric)).ok(),
-            revision: revision.map(|metric| registry.add(metric)).ok(),
-        }
+        let revision = IntGaugeVec::new(
+            Opts::new("flipt_published_revision", "Revision of the snapshot published last."),
+            &["environment"],
+        );
+        let results = results.map(|metric| registry.add(metric)).ok();
+        let revision = revision.map(|metric| registry.add(metric)).ok();
+        environments
+            .iter()
+            .map(|(key, environment)| Self {
+                key: key.to_owned(),
+                environment,
+                location: location.clone(),
+                settings: Snapshots {
+                    // A stock Flipt knows no environments: it reads the default one.
+                    features: settings.features && key == environments.default_key(),
+                    ..settings.clone()
+                },
+                results: results.clone(),
+                revision: revision.clone(),
+            })
+            .collect()
     }
 
     /// Publishes at once, after every change (waiting a moment for further ones), and as a heartbeat.
     /// Failures are retried and never stop the server.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut revisions = self.store.revisions();
+        let mut revisions = self.environment.revisions();
         let mut target: Option<Box<dyn SnapshotStore>> = None;
         let mut failure: Option<String> = None;
         let mut retry = FIRST_RETRY;
@@ -96,7 +106,7 @@ impl Publisher {
                 }
                 Err(error) => {
                     if failure.as_ref() != Some(error) {
-                        tracing::error!(location = %self.location, error, "snapshot not published; trying again");
+                        tracing::error!(environment = self.key, location = %self.location, error, "snapshot not published; trying again");
                     }
                     let pause = retry;
                     retry = (retry * 2).min(self.settings.heartbeat.max(FIRST_RETRY));
@@ -131,7 +141,9 @@ impl Publisher {
     async fn publish(&self, target: &mut Option<Box<dyn SnapshotStore>>) -> Result<(), String> {
         let result = self.try_publish(target).await;
         if let Some(results) = &self.results {
-            results.with_label_values(&[if result.is_ok() { "ok" } else { "failed" }]).inc();
+            results
+                .with_label_values(&[self.key.as_str(), if result.is_ok() { "ok" } else { "failed" }])
+                .inc();
         }
         result
     }
@@ -145,7 +157,8 @@ impl Publisher {
                 target.insert(opened)
             }
         };
-        let (state, version) = self.store.read_state().await.map_err(|error| error.to_string())?;
+        let (state, version) =
+            self.environment.read_state(Part::All).await.map_err(|error| error.to_string())?;
         let options = PublishOptions {
             writer: WRITER.to_owned(),
             features: if self.settings.features { feature_files(&state) } else { Vec::new() },
@@ -153,13 +166,12 @@ impl Publisher {
         };
         let revision = version.revision;
         let version = Version { epoch: version.epoch, revision };
-        let published =
-            flipt_snapshots::publish(&**opened, DEFAULT_ENVIRONMENT, state, version, options).await;
+        let published = flipt_snapshots::publish(&**opened, &self.key, state, version, options).await;
         let published = match published {
             Ok(published) => published,
             // Another publisher of this database was faster with a newer state: what we wanted is done.
             Err(PublishError::RevisionRegressed { current, .. })
-                if current <= self.store.live().version.revision =>
+                if current <= self.environment.live().version.revision =>
             {
                 return Ok(());
             }
@@ -178,7 +190,7 @@ impl Publisher {
             );
         }
         if let Some(gauge) = &self.revision {
-            gauge.set(i64::try_from(revision).unwrap_or(i64::MAX));
+            gauge.with_label_values(&[&self.key]).set(i64::try_from(revision).unwrap_or(i64::MAX));
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::D
 
 use flipt_api::{Api, Cors, ServerHttp};
 use flipt_proto::{
+    client::client_evaluation_service_server::ClientEvaluationServiceServer,
+    environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
     },
@@ -13,7 +15,7 @@ use flipt_proto::{
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
 };
-use flipt_store::{SqlStore, Store, migrations::Policy};
+use flipt_store::{SqlEnvironments, migrations::Policy};
 use flipt_telemetry::Registry;
 use tokio::{
     net::TcpListener,
@@ -46,14 +48,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let http_listener = bind(&config.server.host, config.server.http_port, "http").await?;
 
     let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
-    let store = database::open_store(&config, policy).await?;
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
+    let store = database::open_environments(&config, policy).await?;
+    let environments = store.shared();
 
     let registry = Registry::default();
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
-    let api = Api::new(Arc::clone(&shared), config.storage.read_only, metrics);
-    let gate: Arc<dyn Gate> = Arc::new(Open);
-
     let (stop, stopped) = watch::channel(false);
     let until_stop = || {
         let mut stopped = stopped.clone();
@@ -62,6 +61,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
+    let api = Api::new(environments.clone(), config.storage.read_only, metrics, stopped.clone());
+    let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
@@ -81,6 +82,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
+        .add_service(ClientEvaluationServiceServer::new(api.clone()))
+        .add_service(EnvironmentsServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
             Arc::clone(&gate),
@@ -103,13 +106,13 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;
         Ok(())
     });
-    let (refreshed, ending) = (store.clone(), until_stop());
+    let store = Arc::new(store);
+    let (refreshed, ending) = (Arc::clone(&store), until_stop());
     tasks.spawn(async move {
         refresh(&refreshed, ending).await;
         Ok(())
     });
-    if let Some(location) = config.snapshots.publish.clone() {
-        let publisher = Publisher::new(shared, location, config.snapshots.clone(), &registry);
+    for publisher in Publisher::all(&environments, &config.snapshots, &registry) {
         let ending = until_stop();
         tasks.spawn(async move {
             publisher.run(ending).await;
@@ -143,7 +146,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 }
 
 /// Keeps the compiled state current although other processes write to the database.
-async fn refresh(store: &SqlStore, shutdown: impl Future<Output = ()>) {
+async fn refresh(store: &SqlEnvironments, shutdown: impl Future<Output = ()>) {
     let mut shutdown = std::pin::pin!(shutdown);
     let mut failing = false;
     loop {

@@ -1,11 +1,12 @@
 //! Constraints of a segment in the database.
 
-use flipt_model::{namespace_or_default, validation::go_quote};
+use flipt_model::validation::go_quote;
 use flipt_proto::{flipt as pb, from_unix_micros};
 
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
+    place::in_default_environment,
     segments,
     sql::{Writer, new_id},
 };
@@ -64,7 +65,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateConstraintRequest,
 ) -> Result<pb::Constraint, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     segments::require(&mut writer.transaction, namespace, &request.segment_key).await?;
     let id = insert(writer, namespace, request).await?;
     find(&mut writer.transaction, &id).await
@@ -106,7 +107,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateConstraintRequest,
 ) -> Result<pb::Constraint, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let now = Param::Time(writer.now());
     let changed = writer
         .transaction
@@ -137,7 +138,7 @@ pub(crate) async fn delete(
     writer: &mut Writer,
     request: &pb::DeleteConstraintRequest,
 ) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let deleted = writer
         .transaction
         .execute(

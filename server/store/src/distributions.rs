@@ -1,11 +1,12 @@
 //! Distributions of a rule in the database.
 
-use flipt_model::{namespace_or_default, validation::go_quote};
+use flipt_model::validation::go_quote;
 use flipt_proto::{flipt as pb, from_unix_micros};
 
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
+    place::in_default_environment,
     sql::{Writer, new_id},
 };
 
@@ -130,7 +131,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateDistributionRequest,
 ) -> Result<pb::Distribution, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     require_parts(writer, namespace, &request.flag_key, &request.rule_id, &request.variant_id).await?;
     let id = insert(writer, &request.rule_id, &request.variant_id, request.rollout).await?;
     touch_owner(writer, &request.rule_id).await?;
@@ -160,7 +161,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateDistributionRequest,
 ) -> Result<pb::Distribution, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     require_parts(writer, namespace, &request.flag_key, &request.rule_id, &request.variant_id).await?;
     let now = Param::Time(writer.now());
     let changed = writer

@@ -12,6 +12,14 @@ pub enum StoreError {
     #[error("{0}")]
     Invalid(String),
 
+    /// Indicates that the resource exists already; nothing was changed.
+    #[error("{0}")]
+    Exists(String),
+
+    /// Indicates that the resource changed after the revision that the request expects; nothing was changed.
+    #[error("{0}")]
+    Conflict(String),
+
     /// Indicates that the database schema is older than this program needs.
     #[error("migrations pending, please backup your database and run `flipt migrate`")]
     MigrationsPending,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use flipt_model::namespace_or_default;
 use flipt_proto::{flipt as pb, from_unix_micros, json_to_struct, struct_to_json};
 use prost_types::Struct;
 use serde_json::{Map, Value};
@@ -12,6 +11,7 @@ use crate::{
     database::{Param, Row, Transaction, params},
     distributions, names, namespaces,
     paging::{self, Page},
+    place::in_default_environment,
     sql::Writer,
     variants,
 };
@@ -55,7 +55,7 @@ fn without_empty_metadata(flag: pb::Flag) -> pb::Flag {
     pb::Flag { metadata, ..flag }
 }
 
-fn write_metadata(metadata: &Struct) -> Param {
+pub(crate) fn write_metadata(metadata: &Struct) -> Param {
     Param::Json(Value::Object(struct_to_json(metadata)).to_string())
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn get(
     transaction: &mut Transaction<'_>,
     request: &pb::GetFlagRequest,
 ) -> Result<pb::Flag, StoreError> {
-    find(transaction, namespace_or_default(&request.namespace_key), &request.key).await
+    find(transaction, in_default_environment(&request.namespace_key), &request.key).await
 }
 
 async fn find(transaction: &mut Transaction<'_>, namespace: &str, key: &str) -> Result<pb::Flag, StoreError> {
@@ -111,9 +111,17 @@ pub(crate) async fn list(
     transaction: &mut Transaction<'_>,
     request: &pb::ListFlagRequest,
 ) -> Result<pb::FlagList, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
     #[allow(deprecated)]
     let page = Page::from_request(request.limit, request.offset, &request.page_token)?;
+    list_page(transaction, in_default_environment(&request.namespace_key), page).await
+}
+
+/// A page of the flags of a stored namespace.
+pub(crate) async fn list_page(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+    page: Page,
+) -> Result<pb::FlagList, StoreError> {
     let total =
         transaction.count("SELECT COUNT(*) FROM flags WHERE namespace_key = ?", params![namespace]).await?;
     let sql = format!(
@@ -144,7 +152,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateFlagRequest,
 ) -> Result<pb::Flag, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     namespaces::require(&mut writer.transaction, namespace).await?;
     if exists(&mut writer.transaction, namespace, &request.key).await? {
         return Err(StoreError::Invalid(format!(
@@ -191,7 +199,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateFlagRequest,
 ) -> Result<pb::Flag, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let default_variant = (!request.default_variant_id.is_empty()).then_some(&request.default_variant_id);
     if let Some(id) = default_variant {
         let known = writer
@@ -245,7 +253,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(writer: &mut Writer, request: &pb::DeleteFlagRequest) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let of_request = params![namespace, &request.key];
     distributions::touch_users(writer, "v.namespace_key = ? AND v.flag_key = ?", of_request).await?;
     let deleted = writer

@@ -50,13 +50,13 @@ pub(crate) async fn run(
 }
 
 async fn clear(writer: &mut Writer) -> Result<(), StoreError> {
-    let existing = writer.transaction.fetch_all(r#"SELECT "key" FROM namespaces"#, &[]).await?;
-    for row in &existing {
-        writer.touch_namespace(&row.text(0)?);
+    let environment = [writer.place().row.as_str().into()];
+    let sql = r#"SELECT "key" FROM namespaces WHERE environment_key = ?"#;
+    for row in &writer.transaction.fetch_all(sql, &environment).await? {
+        namespaces::remove(writer, &row.text(0)?).await?;
     }
-    writer.transaction.execute("DELETE FROM flags", &[]).await?;
-    writer.transaction.execute("DELETE FROM namespaces", &[]).await?;
-    namespaces::insert(writer, flipt_model::DEFAULT_NAMESPACE, "Default", "Default namespace", true).await
+    let default = writer.place().stored(flipt_model::DEFAULT_NAMESPACE);
+    namespaces::insert(writer, &default, "Default", "Default namespace", true).await
 }
 
 async fn write_namespace(
@@ -65,44 +65,45 @@ async fn write_namespace(
     mode: ImportMode,
 ) -> Result<(), StoreError> {
     let namespace = &imported.content;
-    if !namespaces::exists(&mut writer.transaction, &namespace.key).await? {
+    let stored = writer.place().stored(&namespace.key);
+    if !namespaces::exists(&mut writer.transaction, &stored).await? {
         if !imported.create {
-            return namespaces::require(&mut writer.transaction, &namespace.key).await;
+            return namespaces::require(&mut writer.transaction, &stored).await;
         }
-        namespaces::insert(writer, &namespace.key, &namespace.name, &namespace.description, false).await?;
+        namespaces::insert(writer, &stored, &namespace.name, &namespace.description, false).await?;
     }
     let skip = mode == ImportMode::SkipExisting;
     let mut written = Vec::with_capacity(namespace.flags.len());
     for flag in &namespace.flags {
-        if flags::exists(&mut writer.transaction, &namespace.key, &flag.key).await? {
+        if flags::exists(&mut writer.transaction, &stored, &flag.key).await? {
             if skip {
                 continue;
             }
             return Err(StoreError::Invalid(format!(
                 "creating flag: flag {} is not unique",
-                names::cleaned(&namespace.key, &flag.key)
+                names::cleaned(&stored, &flag.key)
             )));
         }
-        let variants = write_flag(writer, &namespace.key, flag).await?;
+        let variants = write_flag(writer, &stored, flag).await?;
         written.push((flag, variants));
     }
     for segment in &namespace.segments {
-        if segments::exists(&mut writer.transaction, &namespace.key, &segment.key).await? {
+        if segments::exists(&mut writer.transaction, &stored, &segment.key).await? {
             if skip {
                 continue;
             }
             return Err(StoreError::Invalid(format!(
                 "creating segment: segment {} is not unique",
-                names::cleaned(&namespace.key, &segment.key)
+                names::cleaned(&stored, &segment.key)
             )));
         }
-        write_segment(writer, &namespace.key, segment).await?;
+        write_segment(writer, &stored, segment).await?;
     }
     for (flag, variants) in written {
-        write_rules(writer, &namespace.key, flag, &variants).await?;
-        write_rollouts(writer, &namespace.key, flag).await?;
+        write_rules(writer, &stored, flag, &variants).await?;
+        write_rollouts(writer, &stored, flag).await?;
     }
-    writer.touch_namespace(&namespace.key);
+    writer.touch_namespace(&stored);
     Ok(())
 }
 
@@ -154,7 +155,23 @@ async fn write_flag(
     Ok(ids)
 }
 
-async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) -> Result<(), StoreError> {
+/// Writes a flag that does not exist yet, with everything in it.
+pub(crate) async fn write_whole_flag(
+    writer: &mut Writer,
+    namespace: &str,
+    flag: &Flag,
+) -> Result<(), StoreError> {
+    let variants = write_flag(writer, namespace, flag).await?;
+    write_rules(writer, namespace, flag, &variants).await?;
+    write_rollouts(writer, namespace, flag).await
+}
+
+/// Writes a segment that does not exist yet, with its constraints.
+pub(crate) async fn write_segment(
+    writer: &mut Writer,
+    namespace: &str,
+    segment: &Segment,
+) -> Result<(), StoreError> {
     let request = pb::CreateSegmentRequest {
         key: segment.key.clone(),
         name: segment.name.clone(),
@@ -163,6 +180,15 @@ async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) 
         ..Default::default()
     };
     segments::insert(writer, namespace, &request).await?;
+    write_constraints(writer, namespace, segment).await
+}
+
+/// Writes the constraints of a segment that has none.
+pub(crate) async fn write_constraints(
+    writer: &mut Writer,
+    namespace: &str,
+    segment: &Segment,
+) -> Result<(), StoreError> {
     for constraint in &segment.constraints {
         let request = pb::CreateConstraintRequest {
             segment_key: segment.key.clone(),
@@ -178,7 +204,8 @@ async fn write_segment(writer: &mut Writer, namespace: &str, segment: &Segment) 
     Ok(())
 }
 
-async fn write_rules(
+/// Writes the rules of a flag that has none. The variants' ids are given by key.
+pub(crate) async fn write_rules(
     writer: &mut Writer,
     namespace: &str,
     flag: &Flag,
@@ -202,7 +229,12 @@ async fn write_rules(
     Ok(())
 }
 
-async fn write_rollouts(writer: &mut Writer, namespace: &str, flag: &Flag) -> Result<(), StoreError> {
+/// Writes the rollouts of a flag that has none.
+pub(crate) async fn write_rollouts(
+    writer: &mut Writer,
+    namespace: &str,
+    flag: &Flag,
+) -> Result<(), StoreError> {
     for rollout in &flag.rollouts {
         let rule = match &rollout.rule {
             RolloutRule::None => {

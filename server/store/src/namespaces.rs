@@ -1,12 +1,13 @@
 //! Namespaces in the database.
 
-use flipt_model::{namespace_or_default, validation::go_quote};
+use flipt_model::{DEFAULT_ENVIRONMENT, validation::go_quote};
 use flipt_proto::{flipt as pb, from_unix_micros};
 
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
     paging::{self, Page},
+    place::in_default_environment,
     sql::Writer,
 };
 
@@ -31,7 +32,7 @@ pub(crate) async fn get(
     transaction: &mut Transaction<'_>,
     request: &pb::GetNamespaceRequest,
 ) -> Result<pb::Namespace, StoreError> {
-    find(transaction, namespace_or_default(&request.key)).await
+    find(transaction, in_default_environment(&request.key)).await
 }
 
 async fn find(transaction: &mut Transaction<'_>, key: &str) -> Result<pb::Namespace, StoreError> {
@@ -55,9 +56,13 @@ pub(crate) async fn list(
 ) -> Result<pb::NamespaceList, StoreError> {
     #[allow(deprecated)]
     let page = Page::from_request(request.limit, request.offset, &request.page_token)?;
-    let total = transaction.count("SELECT COUNT(*) FROM namespaces", &[]).await?;
-    let sql = format!(r#"SELECT {COLUMNS} FROM namespaces ORDER BY created_at, "key"{}"#, page.sql());
-    let rows = transaction.fetch_all(&sql, &[]).await?;
+    let here = params![DEFAULT_ENVIRONMENT];
+    let total = transaction.count("SELECT COUNT(*) FROM namespaces WHERE environment_key = ?", here).await?;
+    let sql = format!(
+        r#"SELECT {COLUMNS} FROM namespaces WHERE environment_key = ? ORDER BY created_at, "key"{}"#,
+        page.sql()
+    );
+    let rows = transaction.fetch_all(&sql, here).await?;
     let mut namespaces = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
     let next_page_token = page.cut(&mut namespaces, |namespace| &namespace.key);
     Ok(pb::NamespaceList { namespaces, next_page_token, total_count: paging::total(total) })
@@ -85,9 +90,17 @@ pub(crate) async fn insert(
     writer
         .transaction
         .execute(
-            r#"INSERT INTO namespaces ("key", name, description, protected, created_at, updated_at)
-               VALUES (?, ?, ?, ?, ?, ?)"#,
-            &[key.into(), name.into(), description.into(), protected.into(), now.clone(), now],
+            r#"INSERT INTO namespaces ("key", environment_key, name, description, protected, created_at, updated_at)
+               VALUES (?, ?, ?, ?, ?, ?, ?)"#,
+            &[
+                key.into(),
+                writer.place().row.as_str().into(),
+                name.into(),
+                description.into(),
+                protected.into(),
+                now.clone(),
+                now,
+            ],
         )
         .await?;
     writer.touch_namespace(key);
@@ -103,7 +116,12 @@ pub(crate) async fn update(
         .transaction
         .execute(
             r#"UPDATE namespaces SET name = ?, description = ?, updated_at = ? WHERE "key" = ?"#,
-            &[(&request.name).into(), (&request.description).into(), now, (&request.key).into()],
+            &[
+                (&request.name).into(),
+                (&request.description).into(),
+                now,
+                in_default_environment(&request.key).into(),
+            ],
         )
         .await?;
     if changed == 0 {
@@ -117,7 +135,7 @@ pub(crate) async fn delete(
     writer: &mut Writer,
     request: &pb::DeleteNamespaceRequest,
 ) -> Result<(), StoreError> {
-    let key = namespace_or_default(&request.key);
+    let key = in_default_environment(&request.key);
     let namespace = find(&mut writer.transaction, key).await?;
     if !request.force {
         if namespace.protected {
@@ -131,6 +149,11 @@ pub(crate) async fn delete(
             )));
         }
     }
+    remove(writer, key).await
+}
+
+/// Deletes a namespace with everything in it.
+pub(crate) async fn remove(writer: &mut Writer, key: &str) -> Result<(), StoreError> {
     // Flags first: their rules and rollouts hold the segments that the namespace takes along.
     writer.transaction.execute("DELETE FROM flags WHERE namespace_key = ?", params![key]).await?;
     writer.transaction.execute(r#"DELETE FROM namespaces WHERE "key" = ?"#, params![key]).await?;

@@ -21,6 +21,9 @@ pub(crate) struct Page {
 }
 
 impl Page {
+    /// The whole list.
+    pub(crate) const ALL: Self = Self { limit: 0, offset: 0 };
+
     /// Reads the three request fields; the token wins over the offset, a limit of 0 means everything.
     pub(crate) fn from_request(limit: i32, offset: i32, token: &str) -> Result<Self, StoreError> {
         let limit = usize::try_from(limit)

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use flipt_model::namespace_or_default;
 use flipt_proto::{
     flipt::{self as pb, create_rollout_request, rollout, update_rollout_request},
     from_unix_micros,
@@ -13,6 +12,7 @@ use crate::{
     database::{Param, Row, Transaction, params},
     flags, names,
     paging::{self, Page},
+    place::in_default_environment,
     rules, segments,
     sql::{Writer, new_id},
 };
@@ -123,7 +123,7 @@ pub(crate) async fn get(
     transaction: &mut Transaction<'_>,
     request: &pb::GetRolloutRequest,
 ) -> Result<pb::Rollout, StoreError> {
-    find(transaction, namespace_or_default(&request.namespace_key), &request.id).await
+    find(transaction, in_default_environment(&request.namespace_key), &request.id).await
 }
 
 async fn find(
@@ -144,7 +144,7 @@ pub(crate) async fn list(
     transaction: &mut Transaction<'_>,
     request: &pb::ListRolloutRequest,
 ) -> Result<pb::RolloutList, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let page = Page::from_request(request.limit, 0, &request.page_token)?;
     let flag = params![namespace, &request.flag_key];
     let total = transaction
@@ -192,7 +192,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateRolloutRequest,
 ) -> Result<pb::Rollout, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let flag = &request.flag_key;
     let taken = writer
         .transaction
@@ -307,7 +307,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateRolloutRequest,
 ) -> Result<pb::Rollout, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let stored = find(&mut writer.transaction, namespace, &request.id).await?;
     if stored.flag_key != request.flag_key {
         return Err(not_found(namespace, &request.id));
@@ -347,7 +347,7 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn order(writer: &mut Writer, request: &pb::OrderRolloutsRequest) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     rules::rank_in_order(writer, "rollouts", namespace, &request.flag_key, &request.rollout_ids).await
 }
 
@@ -355,6 +355,6 @@ pub(crate) async fn delete(
     writer: &mut Writer,
     request: &pb::DeleteRolloutRequest,
 ) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     rules::delete_ranked(writer, "rollouts", namespace, &request.flag_key, &request.id).await
 }

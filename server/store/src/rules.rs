@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use flipt_model::namespace_or_default;
 use flipt_proto::{flipt as pb, from_unix_micros};
 
 use crate::{
@@ -10,6 +9,7 @@ use crate::{
     database::{Param, Row, Transaction, params},
     distributions, flags, names,
     paging::{self, Page},
+    place::in_default_environment,
     segments,
     sql::{Writer, new_id},
 };
@@ -67,7 +67,7 @@ pub(crate) async fn get(
     transaction: &mut Transaction<'_>,
     request: &pb::GetRuleRequest,
 ) -> Result<pb::Rule, StoreError> {
-    find(transaction, namespace_or_default(&request.namespace_key), &request.id).await
+    find(transaction, in_default_environment(&request.namespace_key), &request.id).await
 }
 
 async fn find(transaction: &mut Transaction<'_>, namespace: &str, id: &str) -> Result<pb::Rule, StoreError> {
@@ -95,7 +95,7 @@ pub(crate) async fn list(
     transaction: &mut Transaction<'_>,
     request: &pb::ListRuleRequest,
 ) -> Result<pb::RuleList, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     #[allow(deprecated)]
     let page = Page::from_request(request.limit, request.offset, &request.page_token)?;
     let flag = params![namespace, &request.flag_key];
@@ -177,7 +177,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateRuleRequest,
 ) -> Result<pb::Rule, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     #[allow(deprecated)]
     let single = &request.segment_key;
     let (keys, operator) = requested_segments(single, &request.segment_keys, request.segment_operator);
@@ -225,7 +225,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateRuleRequest,
 ) -> Result<pb::Rule, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     #[allow(deprecated)]
     let single = &request.segment_key;
     let (keys, operator) = requested_segments(single, &request.segment_keys, request.segment_operator);
@@ -253,12 +253,12 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn order(writer: &mut Writer, request: &pb::OrderRulesRequest) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     rank_in_order(writer, "rules", namespace, &request.flag_key, &request.rule_ids).await
 }
 
 pub(crate) async fn delete(writer: &mut Writer, request: &pb::DeleteRuleRequest) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     delete_ranked(writer, "rules", namespace, &request.flag_key, &request.id).await
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use flipt_model::namespace_or_default;
 use flipt_proto::{flipt as pb, from_unix_micros};
 
 use crate::{
@@ -10,6 +9,7 @@ use crate::{
     database::{Param, Row, Transaction, params},
     names, namespaces,
     paging::{self, Page},
+    place::in_default_environment,
     sql::Writer,
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn get(
     transaction: &mut Transaction<'_>,
     request: &pb::GetSegmentRequest,
 ) -> Result<pb::Segment, StoreError> {
-    find(transaction, namespace_or_default(&request.namespace_key), &request.key).await
+    find(transaction, in_default_environment(&request.namespace_key), &request.key).await
 }
 
 async fn find(
@@ -90,9 +90,17 @@ pub(crate) async fn list(
     transaction: &mut Transaction<'_>,
     request: &pb::ListSegmentRequest,
 ) -> Result<pb::SegmentList, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
     #[allow(deprecated)]
     let page = Page::from_request(request.limit, request.offset, &request.page_token)?;
+    list_page(transaction, in_default_environment(&request.namespace_key), page).await
+}
+
+/// A page of the segments of a stored namespace.
+pub(crate) async fn list_page(
+    transaction: &mut Transaction<'_>,
+    namespace: &str,
+    page: Page,
+) -> Result<pb::SegmentList, StoreError> {
     let total = transaction
         .count("SELECT COUNT(*) FROM segments WHERE namespace_key = ?", params![namespace])
         .await?;
@@ -117,7 +125,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateSegmentRequest,
 ) -> Result<pb::Segment, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     namespaces::require(&mut writer.transaction, namespace).await?;
     if exists(&mut writer.transaction, namespace, &request.key).await? {
         return Err(StoreError::Invalid(format!(
@@ -160,7 +168,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateSegmentRequest,
 ) -> Result<pb::Segment, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let now = Param::Time(writer.now());
     let changed = writer
         .transaction
@@ -188,7 +196,7 @@ pub(crate) async fn delete(
     writer: &mut Writer,
     request: &pb::DeleteSegmentRequest,
 ) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     for table in ["rule_segments", "rollout_segment_references"] {
         let sql = format!("SELECT 1 FROM {table} WHERE namespace_key = ? AND segment_key = ?");
         if writer.transaction.exists(&sql, params![namespace, &request.key]).await? {

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use flipt_model::namespace_or_default;
 use flipt_proto::{
     evaluation::{
         EvaluationConstraint, EvaluationDistribution, EvaluationFlag, EvaluationNamespace,
@@ -19,21 +18,22 @@ use flipt_proto::{
 use crate::{
     StoreError,
     database::{Transaction, params},
-    flags, rollouts, rules, segments,
+    flags,
+    paging::Page,
+    place::{Place, in_default_environment},
+    rollouts, rules, segments,
 };
 
 /// Everything that evaluation in this namespace needs, in list order. A namespace that does not exist has
 /// no flags.
 pub(crate) async fn read(
     transaction: &mut Transaction<'_>,
+    place: &Place,
     requested: &str,
 ) -> Result<EvaluationNamespaceSnapshot, StoreError> {
-    let namespace = namespace_or_default(requested);
-    let listed = segments::list(
-        transaction,
-        &pb::ListSegmentRequest { namespace_key: namespace.to_owned(), ..Default::default() },
-    )
-    .await?;
+    let stored = place.stored(in_default_environment(requested));
+    let namespace = stored.as_str();
+    let listed = segments::list_page(transaction, namespace, Page::ALL).await?;
     let segments: HashMap<String, EvaluationSegment> = listed
         .segments
         .into_iter()
@@ -59,11 +59,7 @@ pub(crate) async fn read(
         .map(|row| Ok((row.text(0)?, (row.text(1)?, row.text(2)?))))
         .collect::<Result<_, StoreError>>()?;
 
-    let listed = flags::list(
-        transaction,
-        &pb::ListFlagRequest { namespace_key: namespace.to_owned(), ..Default::default() },
-    )
-    .await?;
+    let listed = flags::list_page(transaction, namespace, Page::ALL).await?;
     let flags = listed
         .flags
         .into_iter()

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use flipt_model::{
-    Constraint, ConstraintType, DEFAULT_ENVIRONMENT, Distribution, Flag, FlagType, MatchType, Namespace,
-    Rollout, RolloutRule, Rule, Segment, SegmentOperator, Snapshot, Variant,
+    Constraint, ConstraintType, Distribution, Flag, FlagType, MatchType, Namespace, Rollout, RolloutRule,
+    Rule, Segment, SegmentOperator, Snapshot, Variant,
 };
 
 use crate::{
     Database, StoreError,
     database::{Param, Row, Transaction, params},
+    place::Place,
 };
 
 /// Version of an environment's whole state.
@@ -21,80 +22,108 @@ pub struct Version {
     pub revision: u64,
 }
 
+/// Digits of a version's text that stand for the epoch.
+const EPOCH_DIGITS: usize = 8;
+
 impl Version {
+    /// The version as clients see it: 40 hexadecimal digits, like the commit ids that Flipt v2 has there.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{:08x}{:032x}", crc32fast::hash(self.epoch.as_bytes()), self.revision)
+    }
+
+    /// The revision in a version's text, if that is one of this epoch.
+    pub(crate) fn revision_in(&self, text: &str) -> Option<u64> {
+        let own = self.text();
+        if text.len() != own.len() || text.get(..EPOCH_DIGITS)?.to_lowercase() != own.get(..EPOCH_DIGITS)? {
+            return None;
+        }
+        u64::from_str_radix(text.get(EPOCH_DIGITS..)?, 16).ok()
+    }
+
     /// Whether this is the very next version after another one.
     pub(crate) fn follows(&self, before: &Self) -> bool {
         self.epoch == before.epoch && self.revision == before.revision + 1
     }
 }
 
-/// Which part of the state to read.
+/// Which part of the state to read. Namespaces are named by their stored keys.
 pub(crate) enum Scope<'a> {
     All,
+    /// Every namespace, without what is in it.
+    Namespaces,
     Namespace(&'a str),
     Flag(&'a str, &'a str),
     Segment(&'a str, &'a str),
+    /// Every flag of a namespace, without segments.
+    Flags(&'a str),
+    /// Every segment of a namespace, without flags.
+    Segments(&'a str),
 }
 
 /// What stands behind `WHERE`, for tables that name the column in question.
 type Filter = (String, Vec<Param>);
 
+/// Everything of one environment, in tables that name the namespace.
+const OF_ENVIRONMENT: &str = r#"t.namespace_key IN (SELECT "key" FROM namespaces WHERE environment_key = ?)"#;
+
 impl Scope<'_> {
-    fn namespaces(&self) -> Filter {
+    fn namespaces(&self, place: &Place) -> Filter {
         match self {
-            Self::All => ("1 = 1".to_owned(), Vec::new()),
-            Self::Namespace(key) | Self::Flag(key, _) | Self::Segment(key, _) => {
-                ("n.key = ?".to_owned(), vec![Param::from(*key)])
+            Self::All | Self::Namespaces => {
+                ("n.environment_key = ?".to_owned(), vec![Param::from(place.row.as_str())])
             }
+            Self::Namespace(key)
+            | Self::Flag(key, _)
+            | Self::Segment(key, _)
+            | Self::Flags(key)
+            | Self::Segments(key) => ("n.key = ?".to_owned(), vec![Param::from(*key)]),
         }
     }
 
     /// Filter for rows that belong to a flag, in a table or join with alias `t`; `None`: nothing wanted.
-    fn of_flags(&self, flag_column: &str) -> Option<Filter> {
+    fn of_flags(&self, place: &Place, flag_column: &str) -> Option<Filter> {
         match self {
-            Self::All => Some(("1 = 1".to_owned(), Vec::new())),
-            Self::Namespace(key) => Some(("t.namespace_key = ?".to_owned(), vec![Param::from(*key)])),
-            Self::Flag(namespace, key) => Some((
-                format!("t.namespace_key = ? AND t.{flag_column} = ?"),
-                vec![Param::from(*namespace), Param::from(*key)],
-            )),
-            Self::Segment(..) => None,
+            Self::All => Some((OF_ENVIRONMENT.to_owned(), vec![Param::from(place.row.as_str())])),
+            Self::Namespace(key) | Self::Flags(key) => Some(of_namespace(key)),
+            Self::Flag(namespace, key) => Some(of_resource(namespace, flag_column, key)),
+            Self::Namespaces | Self::Segment(..) | Self::Segments(_) => None,
         }
     }
 
-    fn of_segments(&self, segment_column: &str) -> Option<Filter> {
+    fn of_segments(&self, place: &Place, segment_column: &str) -> Option<Filter> {
         match self {
-            Self::Segment(namespace, key) => Some((
-                format!("t.namespace_key = ? AND t.{segment_column} = ?"),
-                vec![Param::from(*namespace), Param::from(*key)],
-            )),
-            Self::Flag(..) => None,
-            Self::All | Self::Namespace(_) => self.of_flags(""),
+            Self::All => Some((OF_ENVIRONMENT.to_owned(), vec![Param::from(place.row.as_str())])),
+            Self::Namespace(key) | Self::Segments(key) => Some(of_namespace(key)),
+            Self::Segment(namespace, key) => Some(of_resource(namespace, segment_column, key)),
+            Self::Namespaces | Self::Flag(..) | Self::Flags(_) => None,
         }
     }
 }
 
-/// The version recorded for the default environment.
-pub(crate) async fn version(transaction: &mut Transaction<'_>) -> Result<Version, StoreError> {
+fn of_namespace(key: &str) -> Filter {
+    ("t.namespace_key = ?".to_owned(), vec![Param::from(key)])
+}
+
+fn of_resource(namespace: &str, column: &str, key: &str) -> Filter {
+    (format!("t.namespace_key = ? AND t.{column} = ?"), vec![Param::from(namespace), Param::from(key)])
+}
+
+/// The version recorded for an environment.
+pub(crate) async fn version(transaction: &mut Transaction<'_>, place: &Place) -> Result<Version, StoreError> {
     let row = transaction
-        .fetch_optional(
-            "SELECT epoch, revision FROM environments WHERE key = ?",
-            params![DEFAULT_ENVIRONMENT],
-        )
+        .fetch_optional("SELECT epoch, revision FROM environments WHERE key = ?", params![&place.row])
         .await?
-        .ok_or_else(|| StoreError::Content("table environments has no row for the default one".to_owned()))?;
+        .ok_or_else(|| StoreError::Content(format!("table environments has no row for {:?}", place.row)))?;
     Ok(Version { epoch: row.text(0)?, revision: row.int(1)?.unsigned_abs() })
 }
 
 /// Moves the environment to its next revision.
-pub(crate) async fn advance(transaction: &mut Transaction<'_>) -> Result<Version, StoreError> {
+pub(crate) async fn advance(transaction: &mut Transaction<'_>, place: &Place) -> Result<Version, StoreError> {
     transaction
-        .execute(
-            "UPDATE environments SET revision = revision + 1 WHERE key = ?",
-            params![DEFAULT_ENVIRONMENT],
-        )
+        .execute("UPDATE environments SET revision = revision + 1 WHERE key = ?", params![&place.row])
         .await?;
-    version(transaction).await
+    version(transaction, place).await
 }
 
 /// Records that something in a namespace changed at this instant.
@@ -124,22 +153,27 @@ pub(crate) async fn namespace_version(
     Ok(modified.map(|micros| micros.to_string()).unwrap_or_default())
 }
 
-/// Reads the whole state of a migrated database, in one transaction, without anything else being touched.
+/// Reads the whole state of the default environment of a migrated database, in one transaction, without
+/// anything else being touched.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn read_snapshot(database: &Database) -> Result<Snapshot, StoreError> {
     let mut transaction = database.read().await?;
-    let snapshot = load(&mut transaction, &Scope::All).await?;
+    let snapshot = load(&mut transaction, &Place::of_default(), &Scope::All).await?;
     transaction.commit().await?;
     Ok(snapshot)
 }
 
-/// Reads the whole state with its version, in one transaction of its own.
-pub(crate) async fn read(database: &Database) -> Result<(Snapshot, Version), StoreError> {
+/// Reads state with its version, in one transaction of its own.
+pub(crate) async fn read(
+    database: &Database,
+    place: &Place,
+    scope: &Scope<'_>,
+) -> Result<(Snapshot, Version), StoreError> {
     let mut transaction = database.read().await?;
-    let version = version(&mut transaction).await?;
-    let snapshot = load(&mut transaction, &Scope::All).await?;
+    let version = version(&mut transaction, place).await?;
+    let snapshot = load(&mut transaction, place, scope).await?;
     transaction.commit().await?;
     Ok((snapshot, version))
 }
@@ -150,30 +184,32 @@ pub(crate) async fn read(database: &Database) -> Result<(Snapshot, Version), Sto
 /// spec, section 12).
 pub(crate) async fn load(
     transaction: &mut Transaction<'_>,
+    place: &Place,
     scope: &Scope<'_>,
 ) -> Result<Snapshot, StoreError> {
-    let (filter, values) = scope.namespaces();
+    let (filter, values) = scope.namespaces(place);
     let mut snapshot = Snapshot::default();
     let mut positions = HashMap::new();
     let sql = format!(
         "SELECT n.key, n.name, n.description FROM namespaces n WHERE {filter} ORDER BY n.created_at, n.key"
     );
     for row in transaction.fetch_all(&sql, &values).await? {
+        let stored = row.text(0)?;
         let namespace = Namespace {
-            key: row.text(0)?,
+            key: place.namespace(&stored).to_owned(),
             name: row.text(1)?,
             description: row.text(2)?,
             ..Namespace::default()
         };
-        positions.insert(namespace.key.clone(), snapshot.namespaces.len());
+        positions.insert(stored, snapshot.namespaces.len());
         snapshot.namespaces.push(namespace);
     }
-    for (namespace, segment) in load_segments(transaction, scope).await? {
+    for (namespace, segment) in load_segments(transaction, place, scope).await? {
         if let Some(owner) = positions.get(&namespace).and_then(|at| snapshot.namespaces.get_mut(*at)) {
             owner.segments.push(segment);
         }
     }
-    for (namespace, flag) in load_flags(transaction, scope).await? {
+    for (namespace, flag) in load_flags(transaction, place, scope).await? {
         if let Some(owner) = positions.get(&namespace).and_then(|at| snapshot.namespaces.get_mut(*at)) {
             owner.flags.push(flag);
         }
@@ -183,9 +219,10 @@ pub(crate) async fn load(
 
 async fn load_segments(
     transaction: &mut Transaction<'_>,
+    place: &Place,
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, Segment)>, StoreError> {
-    let Some((filter, values)) = scope.of_segments("segment_key") else { return Ok(Vec::new()) };
+    let Some((filter, values)) = scope.of_segments(place, "segment_key") else { return Ok(Vec::new()) };
     let sql = format!(
         "SELECT t.namespace_key, t.segment_key, t.type, t.property, t.operator, t.value, t.description
          FROM constraints t WHERE {filter} ORDER BY t.created_at, t.id"
@@ -200,7 +237,7 @@ async fn load_segments(
             description: row.text(6)?,
         });
     }
-    let (filter, values) = scope.of_segments("key").unwrap_or_default();
+    let (filter, values) = scope.of_segments(place, "key").unwrap_or_default();
     let sql = format!(
         "SELECT t.namespace_key, t.key, t.name, t.description, t.match_type
          FROM segments t WHERE {filter} ORDER BY t.created_at, t.key"
@@ -222,9 +259,10 @@ async fn load_segments(
 
 async fn load_flags(
     transaction: &mut Transaction<'_>,
+    place: &Place,
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, Flag)>, StoreError> {
-    let Some((filter, values)) = scope.of_flags("flag_key") else { return Ok(Vec::new()) };
+    let Some((filter, values)) = scope.of_flags(place, "flag_key") else { return Ok(Vec::new()) };
     type Owner = (String, String);
     let owner = |row: &Row| -> Result<Owner, StoreError> { Ok((row.text(0)?, row.text(1)?)) };
 
@@ -247,7 +285,7 @@ async fn load_flags(
     let mut rules = load_rules(transaction, &filter, &values).await?;
     let mut rollouts = load_rollouts(transaction, &filter, &values).await?;
 
-    let (filter, values) = scope.of_flags("key").unwrap_or_default();
+    let (filter, values) = scope.of_flags(place, "key").unwrap_or_default();
     let sql = format!(
         "SELECT t.namespace_key, t.key, t.name, t.description, t.enabled, t.type, t.metadata, t.default_variant_id
          FROM flags t WHERE {filter} ORDER BY t.created_at, t.key"

@@ -1,4 +1,4 @@
-//! The one trait that every kind of storage offers.
+//! The traits that every kind of storage offers.
 
 use std::sync::Arc;
 
@@ -7,26 +7,28 @@ use flipt_proto::{evaluation::EvaluationNamespaceSnapshot, flipt as pb};
 use tokio::sync::watch;
 
 use crate::{
-    ImportMode, ImportedNamespace, Live, SqlStore, StoreError, Version, constraints, distributions, flags,
-    import, namespaces, rollouts, rules, segments, snapshot, variants,
+    Edit, ImportMode, ImportedNamespace, Live, SqlStore, StoreError, Version, constraints, distributions,
+    flags, import, namespaces, resources, rollouts, rules, segments, snapshot,
+    state::{self, Scope},
+    variants,
 };
 
-/// Flag state: management of resources, and the compiled state that evaluations run on.
+/// The flag state of one environment: compiled, versioned, and written as whole resources.
 ///
 /// # Guarantees
-/// - Every write is atomic; when it returns, [`Store::live`] holds it.
+/// - Every write is atomic; when it returns, [`Environment::live`] holds it.
 /// - An empty namespace key in a request means the default namespace.
 ///
 /// # Errors
 /// Every method fails with [`StoreError`]; the texts are those of the API.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Environment: Send + Sync {
     /// The compiled state.
     fn live(&self) -> Arc<Live>;
     /// Tells every new revision of the state.
     fn revisions(&self) -> watch::Receiver<u64>;
-    /// The whole state at one version.
-    async fn read_state(&self) -> Result<(flipt_model::Snapshot, Version), StoreError>;
+    /// State with its version, read at one instant.
+    async fn read_state(&self, part: Part<'_>) -> Result<(flipt_model::Snapshot, Version), StoreError>;
     /// Text that changes with every write to the namespace; empty if there was none yet.
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError>;
     /// What client-side engines need of a namespace, with the namespace's version.
@@ -36,6 +38,34 @@ pub trait Store: Send + Sync {
     ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError>;
     /// Writes whole namespaces in one transaction.
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError>;
+    /// Writes or deletes one whole resource, if it has not changed since the expected revision
+    /// ([`Version::text`]; empty, all zero or not hexadecimal: whatever it is now). Gives the new version.
+    async fn apply(&self, edit: &Edit, expected: &str) -> Result<Version, StoreError>;
+}
+
+/// Which part of an environment's state to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Everything.
+    All,
+    /// Every namespace, without what is in it.
+    Namespaces,
+    /// The flags of a namespace.
+    Flags(&'a str),
+    /// The segments of a namespace.
+    Segments(&'a str),
+    /// One flag of a namespace.
+    Flag(&'a str, &'a str),
+    /// One segment of a namespace.
+    Segment(&'a str, &'a str),
+}
+
+/// Management of resources as clients of the v1 API do it, on the default environment.
+///
+/// # Errors
+/// As those of [`Environment`].
+#[async_trait]
+pub trait Store: Environment {
     /// Reads a namespace.
     async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError>;
     /// Lists namespaces.
@@ -132,7 +162,7 @@ pub trait Store: Send + Sync {
 }
 
 #[async_trait]
-impl Store for SqlStore {
+impl Environment for SqlStore {
     fn live(&self) -> Arc<Live> {
         Self::live(self)
     }
@@ -141,13 +171,34 @@ impl Store for SqlStore {
         Self::revisions(self)
     }
 
-    async fn read_state(&self) -> Result<(flipt_model::Snapshot, Version), StoreError> {
-        Self::read_state(self).await
+    async fn read_state(&self, part: Part<'_>) -> Result<(flipt_model::Snapshot, Version), StoreError> {
+        let stored;
+        let scope = match part {
+            Part::All => Scope::All,
+            Part::Namespaces => Scope::Namespaces,
+            Part::Flags(namespace) => {
+                stored = self.stored(namespace);
+                Scope::Flags(&stored)
+            }
+            Part::Segments(namespace) => {
+                stored = self.stored(namespace);
+                Scope::Segments(&stored)
+            }
+            Part::Flag(namespace, key) => {
+                stored = self.stored(namespace);
+                Scope::Flag(&stored, key)
+            }
+            Part::Segment(namespace, key) => {
+                stored = self.stored(namespace);
+                Scope::Segment(&stored, key)
+            }
+        };
+        state::read(&self.database, self.place(), &scope).await
     }
 
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
         let mut transaction = self.database.read().await?;
-        crate::state::namespace_version(&mut transaction, key).await
+        state::namespace_version(&mut transaction, &self.stored(key)).await
     }
 
     async fn namespace_snapshot(
@@ -155,9 +206,8 @@ impl Store for SqlStore {
         key: &str,
     ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError> {
         let mut transaction = self.database.read().await?;
-        let version =
-            crate::state::namespace_version(&mut transaction, flipt_model::namespace_or_default(key)).await?;
-        Ok((snapshot::read(&mut transaction, key).await?, version))
+        let version = state::namespace_version(&mut transaction, &self.stored(key)).await?;
+        Ok((snapshot::read(&mut transaction, self.place(), key).await?, version))
     }
 
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {
@@ -166,6 +216,15 @@ impl Store for SqlStore {
         self.commit(writer).await
     }
 
+    async fn apply(&self, edit: &Edit, expected: &str) -> Result<Version, StoreError> {
+        let mut writer = self.begin().await?;
+        resources::apply(&mut writer, edit, expected).await?;
+        self.commit_version(writer).await
+    }
+}
+
+#[async_trait]
+impl Store for SqlStore {
     async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError> {
         let mut transaction = self.database.read().await?;
         namespaces::get(&mut transaction, request).await

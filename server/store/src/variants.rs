@@ -1,15 +1,13 @@
 //! Variants of a flag in the database.
 
-use flipt_model::{
-    namespace_or_default,
-    validation::{compact_json, go_quote},
-};
+use flipt_model::validation::{compact_json, go_quote};
 use flipt_proto::{flipt as pb, from_unix_micros};
 
 use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
     distributions, flags, names,
+    place::in_default_environment,
     sql::{Writer, new_id},
 };
 
@@ -68,7 +66,7 @@ async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Variant
     from_row(&row).map(compacted)
 }
 
-fn stored_attachment(attachment: &str) -> Param {
+pub(crate) fn stored_attachment(attachment: &str) -> Param {
     if attachment.is_empty() {
         return Param::Null;
     }
@@ -103,7 +101,7 @@ pub(crate) async fn create(
     writer: &mut Writer,
     request: &pb::CreateVariantRequest,
 ) -> Result<pb::Variant, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     flags::require(&mut writer.transaction, namespace, &request.flag_key).await?;
     require_unique(writer, namespace, &request.flag_key, &request.key, "").await?;
     let id = insert(writer, namespace, request).await?;
@@ -144,7 +142,7 @@ pub(crate) async fn update(
     writer: &mut Writer,
     request: &pb::UpdateVariantRequest,
 ) -> Result<pb::Variant, StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     require_unique(writer, namespace, &request.flag_key, &request.key, &request.id).await?;
     let now = Param::Time(writer.now());
     let changed = writer
@@ -176,7 +174,7 @@ pub(crate) async fn delete(
     writer: &mut Writer,
     request: &pb::DeleteVariantRequest,
 ) -> Result<(), StoreError> {
-    let namespace = namespace_or_default(&request.namespace_key);
+    let namespace = in_default_environment(&request.namespace_key);
     let of_request = params![&request.id, &request.flag_key, namespace];
     distributions::touch_users(writer, "v.id = ? AND v.flag_key = ? AND v.namespace_key = ?", of_request)
         .await?;

@@ -4,7 +4,7 @@
 
 use flipt_proto::{flipt as pb, json_to_struct};
 use flipt_store::{
-    Database, DatabaseOptions, SqlStore, Store,
+    Database, DatabaseOptions, Environment as _, SqlStore, Store,
     migrations::{self, Policy},
 };
 

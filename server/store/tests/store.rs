@@ -11,7 +11,7 @@ use flipt_model::{
 };
 use flipt_proto::flipt as pb;
 use flipt_store::{
-    Database, DatabaseOptions, ImportMode, ImportedNamespace, SqlStore, Store, StoreError,
+    Database, DatabaseOptions, Environment as _, ImportMode, ImportedNamespace, SqlStore, Store, StoreError,
     migrations::{self, Policy},
 };
 use tempfile::TempDir;

@@ -11,6 +11,10 @@ pub enum Code {
     InvalidArgument,
     /// Indicates a missing resource or route.
     NotFound,
+    /// Indicates a resource that exists already; on the v1 API that is [`Code::InvalidArgument`].
+    AlreadyExists,
+    /// Indicates a resource that changed since its caller saw it.
+    Aborted,
     /// Indicates a call that took longer than its caller allowed.
     DeadlineExceeded,
     /// Indicates a caller whose token does not permit the request.
@@ -38,6 +42,8 @@ impl Code {
         match self {
             Self::InvalidArgument => tonic::Code::InvalidArgument,
             Self::NotFound => tonic::Code::NotFound,
+            Self::AlreadyExists => tonic::Code::AlreadyExists,
+            Self::Aborted => tonic::Code::Aborted,
             Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
             Self::PermissionDenied => tonic::Code::PermissionDenied,
             Self::ResourceExhausted => tonic::Code::ResourceExhausted,
@@ -54,6 +60,7 @@ impl Code {
         match self {
             Self::InvalidArgument => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::AlreadyExists | Self::Aborted => StatusCode::CONFLICT,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,
@@ -90,6 +97,16 @@ impl Error {
     #[must_use]
     pub fn about_flag(self, key: &str) -> Self {
         Self { flag_key: Some(key.to_owned()), ..self }
+    }
+
+    /// The environment that a request names does not exist (v2 spec, section 3.3).
+    #[must_use]
+    pub fn unknown_environment(key: &str) -> Self {
+        let key = flipt_model::validation::go_quote(key);
+        Self::new(
+            Code::NotFound,
+            format!("failed to get environment {key} from context: environment: {key} not found"),
+        )
     }
 
     /// No state is loaded yet.

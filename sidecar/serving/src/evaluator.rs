@@ -1,6 +1,6 @@
 //! The evaluation API, independent of transport (evaluation spec, sections 2 and 6 to 8).
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use flipt_evaluation::{EvaluationError, Reason, Request, Snapshot};
 use flipt_model::{FlagType, namespace_or_default};
@@ -11,7 +11,7 @@ use flipt_proto::evaluation::{
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use crate::{Code, Error, Scope, Source, UnknownNamespace, metrics::EvaluationMetrics};
+use crate::{Code, Error, Scope, Source, UnknownEnvironment, UnknownNamespace, metrics::EvaluationMetrics};
 
 /// Most entries of a batch. Flipt has no limit, but an entry of twenty bytes may ask for kilobytes of answer,
 /// and a sidecar has one thread and little memory.
@@ -78,6 +78,21 @@ impl Evaluator {
         &*self.source
     }
 
+    /// The evaluator of the environment with this key; this one if the key is empty.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] if there is no such environment.
+    pub fn of_environment(&self, key: &str) -> Result<Cow<'_, Self>, Error> {
+        if key.is_empty() {
+            return Ok(Cow::Borrowed(self));
+        }
+        match self.source.environment(key) {
+            Ok(None) => Ok(Cow::Borrowed(self)),
+            Ok(Some(source)) => Ok(Cow::Owned(Self { source, metrics: self.metrics.clone() })),
+            Err(UnknownEnvironment) => Err(Error::unknown_environment(key)),
+        }
+    }
+
     /// Evaluates a boolean flag.
     ///
     /// # Errors
@@ -130,7 +145,10 @@ impl Evaluator {
         let mut responses = Vec::with_capacity(request.requests.len());
         for entry in &request.requests {
             scope.require(namespace_or_default(&entry.namespace_key))?;
-            responses.push(self.entry_on(&snapshot, entry)?);
+            responses.push(match self.of_environment(&entry.environment_key)? {
+                Cow::Borrowed(_) => self.entry_on(&snapshot, entry)?,
+                Cow::Owned(other) => other.entry_on(&other.snapshot()?, entry)?,
+            });
         }
         let (duration, end) = clock.stop();
         for response in &mut responses {

@@ -8,7 +8,10 @@ use flipt_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{Error, Evaluator, Gate, Scope, http::ofrep_namespace};
+use crate::{
+    Error, Evaluator, Gate, Scope,
+    http::{environment, ofrep_namespace},
+};
 
 /// Service `flipt.evaluation.EvaluationService`.
 #[derive(Clone)]
@@ -33,8 +36,9 @@ impl Guarded {
         let (metadata, _, message) = request.into_parts();
         let headers = metadata.into_headers();
         let scope = self.gate.admit(&headers).map_err(Status::from)?;
+        let evaluator = self.evaluator.of_environment(environment(&headers)).map_err(Status::from)?;
         let answer =
-            operation(&self.evaluator, &scope, ofrep_namespace(&headers), &message).map_err(Status::from)?;
+            operation(&evaluator, &scope, ofrep_namespace(&headers), &message).map_err(Status::from)?;
         Ok(Response::new(answer))
     }
 }
@@ -61,14 +65,18 @@ impl EvaluationService for EvaluationGrpc {
         &self,
         request: Request<pb::EvaluationRequest>,
     ) -> Result<Response<pb::BooleanEvaluationResponse>, Status> {
-        self.0.call(request, |evaluator, scope, _, request| evaluator.boolean(scope, request))
+        self.0.call(request, |evaluator, scope, _, request| {
+            evaluator.of_environment(&request.environment_key)?.boolean(scope, request)
+        })
     }
 
     async fn variant(
         &self,
         request: Request<pb::EvaluationRequest>,
     ) -> Result<Response<pb::VariantEvaluationResponse>, Status> {
-        self.0.call(request, |evaluator, scope, _, request| evaluator.variant(scope, request))
+        self.0.call(request, |evaluator, scope, _, request| {
+            evaluator.of_environment(&request.environment_key)?.variant(scope, request)
+        })
     }
 
     async fn batch(

@@ -28,4 +28,4 @@ pub use http::{EvaluationHttp, Offer};
 pub use listener::{Body, HttpService, ListenerLimits, serve_http};
 pub use metrics::{EvaluationMetrics, Labels};
 pub use service_account::{KeyFile, ServiceAccounts};
-pub use source::{Source, UnknownNamespace};
+pub use source::{Source, UnknownEnvironment, UnknownNamespace};

@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 /// Every field name that some request has; others read as the empty name, which none has.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "requestId",
     "request_id",
     "namespaceKey",
@@ -107,6 +107,8 @@ const NAMES: [&str; 14] = [
     "excludeNotFound",
     "exclude_not_found",
     "key",
+    "environmentKey",
+    "environment_key",
 ];
 
 /// A value that may be `null`, which means absent.
@@ -194,6 +196,7 @@ impl Message for EvaluationRequest {
             "namespaceKey" | "namespace_key" => text(&mut self.namespace_key, name, map),
             "flagKey" | "flag_key" => text(&mut self.flag_key, name, map),
             "entityId" | "entity_id" => text(&mut self.entity_id, name, map),
+            "environmentKey" | "environment_key" => text(&mut self.environment_key, name, map),
             "reference" => text(&mut self.reference, name, map),
             "context" => {
                 self.context = value::<Texts, A>(map)?.0;

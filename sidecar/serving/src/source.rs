@@ -1,5 +1,7 @@
 //! Where the evaluator gets the state to evaluate on.
 
+use std::sync::Arc;
+
 use flipt_evaluation::Snapshot;
 use http::HeaderMap;
 
@@ -12,7 +14,11 @@ pub enum UnknownNamespace {
     NamesFlag,
 }
 
-/// The current state, as often as it changes.
+/// The environment that a request names does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownEnvironment;
+
+/// The current state of one environment, as often as it changes.
 pub trait Source: Send + Sync + 'static {
     /// The state; `None` while nothing is loaded, which every evaluation answers with "unavailable".
     fn snapshot(&self) -> Option<Snapshot>;
@@ -20,6 +26,15 @@ pub trait Source: Send + Sync + 'static {
     /// A text that is another whenever the state is; `None` while nothing is loaded. The same state has the same
     /// text in every process, so that callers may ask one after the other.
     fn version(&self) -> Option<String>;
+
+    /// The state of the environment with this key; `None` if it is this one. Who has a single environment
+    /// takes every name for it, because clients of Flipt v1 may send any (api spec, item 52).
+    ///
+    /// # Errors
+    /// [`UnknownEnvironment`].
+    fn environment(&self, _key: &str) -> Result<Option<Arc<dyn Source>>, UnknownEnvironment> {
+        Ok(None)
+    }
 
     /// What a request for an unknown namespace is told.
     fn unknown_namespace(&self) -> UnknownNamespace;

@@ -15,10 +15,7 @@ impl Keys {
     ///
     /// [`FormatError::InvalidEnvironment`] if the name cannot stand in a key.
     pub fn new(environment: &str) -> Result<Self, FormatError> {
-        let valid = (1..=128).contains(&environment.len())
-            && !environment.starts_with('.')
-            && environment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if valid {
+        if flipt_model::resource::is_environment_key(environment) {
             Ok(Self { environment: environment.to_owned() })
         } else {
             Err(FormatError::InvalidEnvironment(environment.chars().take(128).collect()))

@@ -1,12 +1,13 @@
 //! The lists of all calls, a file per service. Both transports are made from them.
 
+mod environments;
 mod flipt;
 
 use crate::rest::Bindings;
 
 /// The REST bindings of every call that has some.
 pub(crate) fn bindings() -> Bindings {
-    Bindings::new(flipt::bindings().collect())
+    Bindings::new(flipt::bindings().chain(environments::bindings()).collect())
 }
 
 /// Writes both transports of every call of a service from one list: handler, gRPC method and REST paths.

@@ -15,6 +15,7 @@ struct Migration {
 const SQLITE: &[Migration] = &[
     Migration { version: 15, sql: include_str!("sqlite/0015_flipt.sql") },
     Migration { version: 16, sql: include_str!("sqlite/0016_environments.sql") },
+    Migration { version: 17, sql: include_str!("sqlite/0017_environment_of_namespaces.sql") },
 ];
 
 const fn steps(dialect: Dialect) -> &'static [Migration] {

@@ -7,11 +7,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header::ETAG};
 use http_body_util::Full;
 use hyper::body::Bytes;
 
-use super::{OFREP_NAMESPACE, ofrep_namespace, reply, tag};
+use super::{environment, ofrep_namespace, reply, tag};
 use crate::{Error, Evaluator, Scope, ofrep::TARGETING_KEY, request::decode, response::ToJson as _};
-
-/// Header that names the environment.
-const ENVIRONMENT: &str = "x-flipt-environment";
 
 /// Answers a bulk evaluation, with a tag; or 304, if the caller knows the tag.
 ///
@@ -49,10 +46,9 @@ pub(super) fn answer(
 fn tag_of(evaluator: &Evaluator, headers: &HeaderMap, request: &EvaluateBulkRequest) -> Option<HeaderValue> {
     request.context.get(TARGETING_KEY)?;
     let version = evaluator.source().version()?;
-    let named = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let context: BTreeMap<&str, &str> =
         request.context.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     // Another release may evaluate or write otherwise.
-    let fixed = [env!("CARGO_PKG_VERSION"), &version, named(ENVIRONMENT), named(OFREP_NAMESPACE)];
+    let fixed = [env!("CARGO_PKG_VERSION"), &version, environment(headers), ofrep_namespace(headers)];
     tag::weak(fixed.into_iter().chain(context.into_iter().flat_map(|(name, value)| [name, value])))
 }

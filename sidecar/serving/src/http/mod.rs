@@ -28,6 +28,8 @@ pub use reply::{
 };
 pub use surrogates::mend as mend_surrogates;
 
+/// Header that names the environment (v2 spec, section 3.3).
+const ENVIRONMENT: &str = "x-flipt-environment";
 /// Header that names the namespace of OFREP calls.
 const OFREP_NAMESPACE: &str = "x-flipt-namespace";
 
@@ -160,10 +162,14 @@ impl EvaluationHttp {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Response<Full<Bytes>>, Error> {
-        let evaluator = &self.evaluator;
+        let evaluator = self.evaluator.of_environment(environment(headers))?;
         let answer = match operation {
-            Operation::Boolean => answer(body, |request| evaluator.boolean(scope, request)),
-            Operation::Variant => answer(body, |request| evaluator.variant(scope, request)),
+            Operation::Boolean => answer(body, |request: &mut evaluation::EvaluationRequest| {
+                evaluator.of_environment(&request.environment_key)?.boolean(scope, request)
+            }),
+            Operation::Variant => answer(body, |request: &mut evaluation::EvaluationRequest| {
+                evaluator.of_environment(&request.environment_key)?.variant(scope, request)
+            }),
             Operation::Batch => answer(body, |request: &mut evaluation::BatchEvaluationRequest| {
                 evaluator.batch(scope, request)
             }),
@@ -187,7 +193,7 @@ impl EvaluationHttp {
                 request.key.clone_from(key);
                 evaluator.ofrep_flag(scope, ofrep_namespace(headers), request)
             }),
-            Operation::OfrepBulk => return bulk::answer(evaluator, scope, headers, body),
+            Operation::OfrepBulk => return bulk::answer(&evaluator, scope, headers, body),
         };
         answer.map(json_reply)
     }
@@ -199,6 +205,12 @@ fn answer<T: Message, R: ToJson>(
 ) -> Result<Vec<u8>, Error> {
     let mut request = decode::<T>(body)?;
     Ok(operation(&mut request)?.to_json())
+}
+
+/// The environment that a call names by header; none is the empty text.
+#[must_use]
+pub fn environment(headers: &HeaderMap) -> &str {
+    headers.get(ENVIRONMENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// The namespace of an OFREP call: the first header value, else the default one.

@@ -24,15 +24,19 @@ pub fn weak<'a>(parts: impl IntoIterator<Item = &'a str>) -> Option<HeaderValue>
     HeaderValue::from_str(&text).ok()
 }
 
-/// Whether `If-None-Match` names this tag; weak marks and quotes make no difference, and `*` names none.
+/// Whether `If-None-Match` names this tag.
 #[must_use]
 pub fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let mut given = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    given.any(|condition| names(condition, tag))
+}
+
+/// Whether a condition names this tag. Weak marks and quotes make no difference, lists are understood, and `*`
+/// names none.
+#[must_use]
+pub fn names(condition: &str, tag: &str) -> bool {
     let tag = opaque(tag);
-    headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|list| list.split(',').any(|given| opaque(given) == tag))
+    condition.split(',').any(|given| opaque(given) == tag)
 }
 
 /// A tag without weak mark and quotes.
