@@ -146,14 +146,16 @@ fn on_sidecar(client: Client, sidecar: &Sidecar) -> Client {
 }
 
 /// Every answer of a client that was not let in is a failure that says so, and no decision.
-fn assert_refused(answers: &Value, told: &str) {
+fn assert_refused(answers: &Value, told: &[&str]) {
     let Value::Object(answers) = answers else { panic!("no answers: {answers}") };
     assert!(!answers.is_empty());
     for (question, answer) in answers {
         // OpenFeature's clients give the caller's own default, and an error code; not all of them a text.
         let defaults = [json!("fallback"), json!(false), json!({})];
         let is_default = answer["errorCode"] == "GENERAL" && defaults.contains(&answer["value"]);
-        let is_error = answer["error"].as_str().is_some_and(|text| text.contains(told));
+        // A client that does not even start has one text for everything.
+        let text = answer.as_str().or(answer["error"].as_str()).unwrap_or_default();
+        let is_error = told.iter().any(|told| text.contains(told));
         assert!(is_default || is_error, "{question} was answered: {answer}");
     }
 }
@@ -173,7 +175,8 @@ async fn ask_server_with_token(client: Client) -> Value {
     ])
     .await;
     let client = on_server(client, &server);
-    assert_refused(&client.clone().run().await.unwrap(), "request was not authenticated");
+    let refused = without_services(client.clone().run().await.unwrap());
+    assert_refused(&refused, &["request was not authenticated", "Unauthorized"]);
     client
         .with("FLIPT_TOKEN", TOKEN)
         .run()
@@ -185,7 +188,7 @@ async fn ask_server_with_token(client: Client) -> Value {
 async fn ask_sidecar(client: Client) -> Value {
     let (_folder, sidecar, token) = sidecar().await;
     let client = on_sidecar(client, &sidecar);
-    assert_refused(&client.clone().run().await.unwrap(), "no bearer token given");
+    assert_refused(&client.clone().run().await.unwrap(), &["no bearer token given"]);
     client
         .with("FLIPT_TOKEN", &token)
         .run()
@@ -199,10 +202,13 @@ fn node_sdk() -> Client {
     Client::node("flipt")
 }
 
+fn node_sdk_on_server() -> Value {
+    and(decisions(&WIRE, NOT_FOUND), json!({ "flags": KEYS }))
+}
+
 #[tokio::test]
 async fn the_node_sdk_reads_and_evaluates_on_the_server() {
-    let expected = and(decisions(&WIRE, NOT_FOUND), json!({ "flags": KEYS }));
-    assert_eq!(ask_server(node_sdk()).await, expected);
+    assert_eq!(ask_server(node_sdk()).await, node_sdk_on_server());
 }
 
 #[tokio::test]
@@ -219,14 +225,18 @@ fn python_sdk() -> Client {
 /// An unknown flag, as the Python client raises it.
 const PYTHON_NOT_FOUND: &str = r#"FliptApiError: ('flag "default/no-such-flag" not found', 404)"#;
 
-#[tokio::test]
-async fn the_python_sdk_reads_and_evaluates_on_the_server() {
+fn python_sdk_on_server() -> Value {
     let read = json!({
         "flags": KEYS,
         "variants": ["grey", "blue", "green"],
         "unread": { "error": PYTHON_NOT_FOUND },
     });
-    assert_eq!(ask_server(python_sdk()).await, and(decisions(&WIRE, PYTHON_NOT_FOUND), read));
+    and(decisions(&WIRE, PYTHON_NOT_FOUND), read)
+}
+
+#[tokio::test]
+async fn the_python_sdk_reads_and_evaluates_on_the_server() {
+    assert_eq!(ask_server(python_sdk()).await, python_sdk_on_server());
 }
 
 #[tokio::test]
@@ -236,10 +246,13 @@ async fn the_python_sdk_evaluates_on_the_sidecar_with_the_pods_token() {
 
 // crates.io: flipt
 
+fn rust_sdk_on_server() -> Value {
+    and(decisions(&RUST, NOT_FOUND), json!({ "flags": KEYS }))
+}
+
 #[tokio::test]
 async fn the_rust_sdk_reads_and_evaluates_on_the_server() {
-    let expected = and(decisions(&RUST, NOT_FOUND), json!({ "flags": KEYS }));
-    assert_eq!(ask_server(Client::rust()).await, expected);
+    assert_eq!(ask_server(Client::rust()).await, rust_sdk_on_server());
 }
 
 #[tokio::test]
@@ -348,9 +361,10 @@ fn reflected_decisions() -> Value {
     )
 }
 
-/// Takes the services out of the answers; those that evaluate and manage flags must be among them.
+/// Takes the services out of the answers, if they tell them; those that evaluate and manage flags must be among
+/// them.
 fn without_services(mut answers: Value) -> Value {
-    let services = answers.as_object_mut().unwrap().remove("services").unwrap();
+    let Some(services) = answers.as_object_mut().unwrap().remove("services") else { return answers };
     for service in [
         "flipt.Flipt",
         "flipt.evaluation.DataService",
@@ -362,10 +376,15 @@ fn without_services(mut answers: Value) -> Value {
     answers
 }
 
+fn reflected_on_server() -> Value {
+    and(reflected_decisions(), json!({ "flags": KEYS, "unread": { "error": GRPC_NOT_FOUND } }))
+}
+
 #[tokio::test]
 async fn a_grpc_client_that_knows_only_reflection_reads_and_evaluates_on_the_server() {
-    let read = json!({ "flags": KEYS, "unread": { "error": GRPC_NOT_FOUND } });
-    assert_eq!(without_services(ask_server(reflected()).await), and(reflected_decisions(), read));
+    let answers = ask_server(reflected()).await;
+    assert!(answers["services"].is_array(), "{answers}");
+    assert_eq!(without_services(answers), reflected_on_server());
 }
 
 /// The sidecar offers no reflection, to be small; its services are the server's.
@@ -376,7 +395,7 @@ async fn a_grpc_client_that_learnt_from_the_server_evaluates_on_the_sidecar_with
     let (_folder, sidecar, token) = sidecar().await;
     let client = on_sidecar(reflected(), &sidecar).with("FLIPT_REFLECTION", &learnt);
     let refused = without_services(client.clone().run().await.unwrap());
-    assert_refused(&refused, "UNAUTHENTICATED: no bearer token given");
+    assert_refused(&refused, &["UNAUTHENTICATED: no bearer token given"]);
     let answers = client.with("FLIPT_TOKEN", &token).run().await.unwrap();
     assert_eq!(without_services(answers), reflected_decisions());
 }
@@ -392,6 +411,10 @@ fn js_engine_decisions() -> Value {
     and(engine_decisions(NOT_IN_SNAPSHOT), json!({ "refreshed": false }))
 }
 
+fn native_engine_decisions() -> Value {
+    engine_decisions(&format!("EvaluationError: {NOT_IN_SNAPSHOT}"))
+}
+
 #[tokio::test]
 async fn the_client_side_engine_for_node_evaluates_the_servers_snapshot() {
     let answers = ask_server(Client::node("flipt-client-js")).await;
@@ -401,8 +424,7 @@ async fn the_client_side_engine_for_node_evaluates_the_servers_snapshot() {
 #[tokio::test]
 async fn the_client_side_engine_for_python_evaluates_the_servers_snapshot() {
     let answers = ask_server(Client::python("flipt_engine")).await;
-    let unknown = format!("EvaluationError: {NOT_IN_SNAPSHOT}");
-    assert_eq!(with_sorted_segments(answers), engine_decisions(&unknown));
+    assert_eq!(with_sorted_segments(answers), native_engine_decisions());
 }
 
 #[tokio::test]
@@ -465,4 +487,37 @@ async fn pages_of_other_origins_are_not_let_in() {
         let text = told["error"].as_str().unwrap_or_default();
         assert!(text.contains("CORS") || text == "The OFREP request failed.", "{told}");
     }
+}
+
+// Static tokens
+
+macro_rules! with_a_static_token {
+    ($($promise:ident: $client:expr => $expected:expr;)+) => {
+        $(
+            #[tokio::test]
+            #[ignore = "the server does not check static tokens yet"]
+            async fn $promise() {
+                let answers = without_nulls(without_services(ask_server_with_token($client).await));
+                // Sorted on both sides: only engines give segments in any order.
+                assert_eq!(with_sorted_segments(answers), $expected);
+            }
+        )+
+    };
+}
+
+with_a_static_token! {
+    the_node_sdk_is_let_in_by_a_static_token: node_sdk() => node_sdk_on_server();
+    the_python_sdk_is_let_in_by_a_static_token: python_sdk() => python_sdk_on_server();
+    the_rust_sdk_is_let_in_by_a_static_token: Client::rust() => rust_sdk_on_server();
+    openfeatures_flipt_provider_is_let_in_by_a_static_token:
+        openfeature_flipt() => openfeature_flipt_decisions();
+    openfeatures_ofrep_provider_for_node_is_let_in_by_a_static_token:
+        Client::node("openfeature-ofrep") => ofrep_decisions();
+    openfeatures_ofrep_provider_for_python_is_let_in_by_a_static_token:
+        Client::python("openfeature_ofrep") => ofrep_decisions();
+    a_grpc_client_is_let_in_by_a_static_token: reflected() => reflected_on_server();
+    the_client_side_engine_for_node_is_let_in_by_a_static_token:
+        Client::node("flipt-client-js") => js_engine_decisions();
+    the_client_side_engine_for_python_is_let_in_by_a_static_token:
+        Client::python("flipt_engine") => native_engine_decisions();
 }
