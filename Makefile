@@ -64,6 +64,7 @@ size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
 
 bench: setup ## Benchmarks, as ratios against a floor measured in the same run
+	cargo build --quiet --release -p flipt -p flipt-sidecar -p flipt-dev-s3
 	cargo bench --workspace
 
 audit: setup ## Licences and sources of every dependency
