@@ -9,8 +9,10 @@
 
 mod authentication;
 mod authorization;
+mod bundles;
 mod document;
 mod duration;
+mod environments;
 mod file;
 mod later;
 mod locate;
@@ -22,6 +24,9 @@ mod value;
 use std::{collections::BTreeMap, path::Path};
 
 pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
+pub use bundles::Bundles;
+pub use duration::parse as parse_duration;
+pub use environments::Environments;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
 pub use reader::{Effective, InvalidValue, Origin, Secret, Shown, UnknownKey, Wording};
@@ -42,6 +47,10 @@ pub struct Config {
     pub storage: Storage,
     /// Who may call.
     pub authentication: Authentication,
+    /// Which environments there are.
+    pub environments: Environments,
+    /// Bundles on this machine.
+    pub bundles: Bundles,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -111,6 +120,8 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         database: Database::read(&mut reader),
         storage: Storage::read(&mut reader),
         authentication: Authentication::read(&mut reader),
+        environments: Environments::read(&mut reader),
+        bundles: Bundles::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
