@@ -57,8 +57,8 @@ size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
 
 bench: setup ## Benchmarks, as ratios against a floor measured in the same run; then imports and exports
+	cargo build --quiet --release -p flipt -p flipt-sidecar -p flipt-dev-s3
 	cargo bench --workspace
-	cargo build --release --package flipt
 	cargo build --quiet --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/measure_import" "$(CARGO_TARGET_DIR)/release/flipt"
 

@@ -7,7 +7,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+};
 
 use crate::{Failure, Result};
 
@@ -21,6 +24,37 @@ pub struct Request {
     url: String,
     headers: HeaderMap,
     body: Bytes,
+}
+
+/// The body of an answer that has no end, line by line.
+#[derive(Debug)]
+pub struct Lines {
+    lines: tokio::io::Lines<BufReader<TcpStream>>,
+}
+
+impl Lines {
+    /// The next line that is not empty. Sizes of chunks are left out.
+    ///
+    /// # Errors
+    /// If none comes in time, or the body ends.
+    pub async fn next(&mut self) -> Result<String> {
+        loop {
+            let line = self.next_raw().await?;
+            let is_size = line.len() <= 6 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if !line.is_empty() && !is_size {
+                return Ok(line);
+            }
+        }
+    }
+
+    async fn next_raw(&mut self) -> Result<String> {
+        match tokio::time::timeout(TIMEOUT, self.lines.next_line()).await {
+            Ok(Ok(Some(line))) => Ok(line),
+            Ok(Ok(None)) => Err(Failure::new("the body has ended")),
+            Ok(Err(error)) => Err(Failure::new(format!("reading the body: {error}"))),
+            Err(_) => Err(Failure::new(format!("no line within {} s", TIMEOUT.as_secs()))),
+        }
+    }
 }
 
 /// An answer, whatever its status.
@@ -105,6 +139,32 @@ impl Request {
             Ok(result) => result.map_err(|error| Failure::new(format!("{place}: {error}"))),
             Err(_) => Err(Failure::new(format!("{place}: no answer within {} s", TIMEOUT.as_secs()))),
         }
+    }
+
+    /// Sends the request and reads the answer's body as it comes.
+    ///
+    /// # Errors
+    /// If no answer comes, or another than 200.
+    pub async fn open(self) -> Result<Lines> {
+        let place = format!("{} {}", self.method, self.url);
+        let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{place}: {error}"));
+        let uri: Uri = self.url.parse().map_err(|error| failed(&error))?;
+        let authority = uri.authority().ok_or_else(|| failed(&"the address has no host"))?.clone();
+        let mut stream = TcpStream::connect(authority.as_str()).await.map_err(|error| failed(&error))?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut head = format!("{} {path} HTTP/1.1\r\nhost: {authority}\r\n", self.method);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes()).await.map_err(|error| failed(&error))?;
+        let mut lines = Lines { lines: BufReader::new(stream).lines() };
+        let status = lines.next_raw().await?;
+        if !status.starts_with("HTTP/1.1 200 ") {
+            return Err(failed(&status));
+        }
+        while !lines.next_raw().await?.is_empty() {}
+        Ok(lines)
     }
 
     async fn exchange(self) -> std::result::Result<Answer, Box<dyn std::error::Error + Send + Sync>> {

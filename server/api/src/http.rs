@@ -3,7 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use flipt_auth::{Asked as Message, CrossOrigin, Guard, cookies, credentials};
-use flipt_proto::evaluation::{EvaluationNamespaceSnapshot, EvaluationNamespaceSnapshotRequest};
+use flipt_proto::{
+    client as v2,
+    evaluation::{EvaluationNamespaceSnapshot, EvaluationNamespaceSnapshotRequest},
+};
 use flipt_serving::{
     Body, Code, Error, EvaluationHttp, HttpService, Open,
     http::{
@@ -15,16 +18,16 @@ use flipt_telemetry::Registry;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
-use prost::{Message as _, Name as _};
+use prost::Name as _;
 
 use crate::{
     Api,
     admission::admit,
-    calls, data, deadline,
+    calls, client, data, deadline,
     form::Form,
     meta, pretty, query,
     rest::{Bindings, Found},
-    transcode::{self, Parameters},
+    transcode::Parameters,
 };
 
 /// Longest time a call may take.
@@ -73,6 +76,33 @@ impl ServerHttp {
         Self { api, bindings, evaluation, guard, cross_origin, registry }
     }
 
+    /// Answers a request for a stream; `None` if it is for something else.
+    async fn stream(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let segments = split(request.uri().path())?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["client", "v2", "environments", environment, "namespaces", key, "stream"] = segments.as_slice()
+        else {
+            return None;
+        };
+        if request.method() != Method::GET {
+            let error = Error::new(Code::Unimplemented, "Method Not Allowed");
+            return Some(error_reply(&error).map(Either::Left));
+        }
+        let query = request.uri().query().unwrap_or_default();
+        let streaming = async {
+            let message = || {
+                encoded(&v2::EvaluationNamespaceSnapshotStreamRequest {
+                    environment_key: (*environment).to_owned(),
+                    key: (*key).to_owned(),
+                    ..Default::default()
+                })
+            };
+            admit(&self.guard, client::SERVICE, request.headers(), message).await?;
+            client::stream(&self.api, environment, key, request.headers(), query)
+        };
+        Some(streaming.await.unwrap_or_else(|error| error_reply(&error).map(Either::Left)))
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/health" => return health(&request),
@@ -85,14 +115,18 @@ impl ServerHttp {
             }
             _ => {}
         }
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         if let Some(Err(reason)) =
             self.cross_origin.as_ref().map(|rule| rule.check(&head.method, &head.headers))
         {
-            return text_reply(StatusCode::FORBIDDEN, &format!("{reason}\n"));
+            return text_reply(StatusCode::FORBIDDEN, format!("{reason}\n"));
         }
         let is_pretty = pretty::is_wanted(&head);
+        if is_pretty {
+            // What comes compressed cannot be indented.
+            head.headers.remove(header::ACCEPT_ENCODING);
+        }
         let answering = async {
             match deadline::allowed(&head.headers)? {
                 None => Ok(self.route(&path, head, body).await),
@@ -135,14 +169,40 @@ impl ServerHttp {
                 self.about(&asked.head, rest).await.unwrap_or_else(|error| error_reply(&error)).into()
             }
             ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
-                let message = Some(EvaluationNamespaceSnapshot::full_name());
-                let response =
-                    self.snapshot(&asked.head, key).await.unwrap_or_else(|error| error_reply(&error));
-                Answered { response, message }
+                let snapshot = async {
+                    require_get(&asked.head)?;
+                    let message = || {
+                        encoded(&EvaluationNamespaceSnapshotRequest {
+                            key: (*key).to_owned(),
+                            ..Default::default()
+                        })
+                    };
+                    admit(&self.guard, data::SERVICE, &asked.head.headers, message).await?;
+                    data::rest(&self.api, key, &asked.head.headers).await
+                };
+                let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
+                Answered { response, message: Some(EvaluationNamespaceSnapshot::full_name()) }
             }
             ["internal", "v1", "analytics", "namespaces", _, "flags", _] => {
                 error_reply(&analytics(&asked.head.method)).into()
             }
+            ["client", "v2", "environments", environment, "namespaces", key, "snapshot"] => {
+                let snapshot = async {
+                    require_get(&asked.head)?;
+                    let message = || {
+                        encoded(&v2::EvaluationNamespaceSnapshotRequest {
+                            environment_key: (*environment).to_owned(),
+                            key: (*key).to_owned(),
+                            ..Default::default()
+                        })
+                    };
+                    admit(&self.guard, client::SERVICE, &asked.head.headers, message).await?;
+                    client::snapshot(&self.api, environment, key, &asked.head.headers).await
+                };
+                let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
+                Answered { response, message: Some(v2::EvaluationNamespaceSnapshot::full_name()) }
+            }
+            ["client", "v2", ..] => not_found_reply().into(),
             ["internal", "v1", ..] => not_found_reply().into(),
             _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n").into(),
         }
@@ -208,8 +268,7 @@ impl ServerHttp {
         if head.method != Method::GET {
             return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
         }
-        let nothing = || Ok(Message { message: <()>::full_name(), bytes: Vec::new() });
-        admit(&self.guard, meta::SERVICE, &head.headers, nothing).await?;
+        admit(&self.guard, meta::SERVICE, &head.headers, || encoded(&())).await?;
         Ok(json_reply(document.into()))
     }
 
@@ -241,31 +300,18 @@ impl ServerHttp {
             )),
         }
     }
+}
 
-    async fn snapshot(&self, head: &Parts, key: &str) -> Result<Response<Full<Bytes>>, Error> {
-        if head.method != Method::GET {
-            return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
-        }
-        let message = || {
-            let request = EvaluationNamespaceSnapshotRequest { key: key.to_owned(), ..Default::default() };
-            let message = EvaluationNamespaceSnapshotRequest::full_name();
-            Ok(Message { message, bytes: request.encode_to_vec() })
-        };
-        admit(&self.guard, data::SERVICE, &head.headers, message).await?;
-        let condition = head.headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-        let (etag, mut response) = match data::snapshot(&self.api, key, condition, &head.headers).await? {
-            data::Answer::Snapshot { etag, snapshot } => (etag, json_reply(transcode::to_json(&*snapshot)?)),
-            data::Answer::NotModified { etag } => {
-                let mut response = json_reply(Vec::new());
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                (Some(etag), response)
-            }
-        };
-        if let Some(value) = etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
-            response.headers_mut().insert(header::ETAG, value);
-        }
-        Ok(response)
+fn require_get(head: &Parts) -> Result<(), Error> {
+    if head.method == Method::GET {
+        return Ok(());
     }
+    Err(Error::new(Code::Unimplemented, "Method Not Allowed"))
+}
+
+/// A message for whoever decides about it.
+fn encoded<M: prost::Message + prost::Name>(message: &M) -> Result<Message, Error> {
+    Ok(Message { message: M::full_name(), bytes: message.encode_to_vec() })
 }
 
 /// There are no counts of evaluations yet.
@@ -299,6 +345,11 @@ impl HttpService for ServerHttp {
         self: Arc<Self>,
         request: Request<Incoming>,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
-        Box::pin(async move { self.answer(request).await.map(Either::Left) })
+        Box::pin(async move {
+            match self.stream(&request).await {
+                Some(stream) => stream,
+                None => self.answer(request).await.map(Either::Left),
+            }
+        })
     }
 }

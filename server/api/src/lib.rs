@@ -8,6 +8,7 @@ mod admission;
 mod any;
 mod authentications;
 mod calls;
+mod client;
 mod constraints;
 mod data;
 mod deadline;
@@ -25,20 +26,23 @@ mod rest;
 mod rollouts;
 mod rules;
 mod segments;
+mod snapshots;
 mod source;
 mod transcode;
 mod v2;
 mod variants;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
-use flipt_store::{Environments, Store};
+use flipt_store::{Environment, Environments, Store};
+use tokio::sync::watch;
 
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
 pub use meta::About;
+use snapshots::Snapshots;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -50,10 +54,14 @@ pub struct Api {
     about: About,
     evaluator: Evaluator,
     read_only: bool,
+    /// Snapshots of each environment, by its key.
+    snapshots: Arc<BTreeMap<String, Snapshots>>,
+    /// Turns true when the server ends; streams end then.
+    stopping: watch::Receiver<bool>,
 }
 
 impl Api {
-    /// The API on these environments and these credentials.
+    /// The API on these environments and these credentials. Streams end when `stopping` turns true.
     #[must_use]
     pub fn new(
         environments: Environments,
@@ -61,11 +69,30 @@ impl Api {
         about: About,
         read_only: bool,
         metrics: EvaluationMetrics,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
+        let snapshots = environments.iter().map(|(key, _)| (key.to_owned(), Snapshots::default())).collect();
         let store = Arc::clone(environments.default_store());
         let source = Arc::new(source::LiveEnvironment::default_of(&environments));
-        let evaluator = Evaluator::new(source, metrics);
-        Self { environments, store, authentications, about, evaluator, read_only }
+        Self {
+            environments,
+            store,
+            authentications,
+            about,
+            evaluator: Evaluator::new(source, metrics),
+            read_only,
+            snapshots: Arc::new(snapshots),
+            stopping,
+        }
+    }
+
+    /// The environment that a request names if it wants to, with its snapshots.
+    fn resolve(&self, requested: &str) -> Result<(Arc<dyn Environment>, Snapshots), Error> {
+        let environments = &self.environments;
+        let found = environments
+            .resolve(requested)
+            .and_then(|(key, environment)| Some((environment, self.snapshots.get(key)?.clone())));
+        found.ok_or_else(|| Error::unknown_environment(requested))
     }
 
     /// Evaluates on the store's current state.

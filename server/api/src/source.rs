@@ -29,7 +29,7 @@ impl Source for LiveEnvironment {
         if self.environments.is_single() {
             return Ok(None);
         }
-        let environment = self.environments.resolve(Some(key)).ok_or(UnknownEnvironment)?;
+        let (_, environment) = self.environments.resolve(key).ok_or(UnknownEnvironment)?;
         Ok(Some(Arc::new(Self { environments: self.environments.clone(), environment })))
     }
 

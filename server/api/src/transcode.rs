@@ -133,11 +133,35 @@ pub(crate) fn to_json<M: Message + Name>(message: &M) -> Result<Vec<u8>, Error> 
         .map_err(|error| internal(&error))?;
     let has_payload = any::mark(&mut dynamic);
     let mut json = Vec::new();
-    let mut serializer = serde_json::Serializer::new(&mut json);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, Numbers);
     dynamic
         .serialize_with_options(&mut serializer, &SerializeOptions::new().skip_default_fields(false))
         .map_err(|error| internal(&error))?;
     Ok(if has_payload { any::unmark(json) } else { json })
+}
+
+/// Writes whole numbers without a fraction, as every other implementation of proto3 JSON does.
+struct Numbers;
+
+impl Numbers {
+    /// Largest magnitude up to which every whole number can be told from its neighbours.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+}
+
+impl serde_json::ser::Formatter for Numbers {
+    fn write_f32<W: std::io::Write + ?Sized>(&mut self, writer: &mut W, value: f32) -> std::io::Result<()> {
+        if value.fract() == 0.0 && f64::from(value).abs() < Self::EXACT {
+            return write!(writer, "{value:.0}");
+        }
+        serde_json::ser::CompactFormatter.write_f32(writer, value)
+    }
+
+    fn write_f64<W: std::io::Write + ?Sized>(&mut self, writer: &mut W, value: f64) -> std::io::Result<()> {
+        if value.fract() == 0.0 && value.abs() < Self::EXACT {
+            return write!(writer, "{value:.0}");
+        }
+        serde_json::ser::CompactFormatter.write_f64(writer, value)
+    }
 }
 
 /// The indented form of an answer, in which default values are left out (api spec, section 2.4).
@@ -351,6 +375,10 @@ mod tests {
         let json: Value = serde_json::from_slice(&to_json(&distribution).unwrap()).unwrap();
         assert_eq!(json["createdAt"], "2024-01-02T03:04:05.678901Z");
         assert_eq!(json["rollout"].to_string(), "33.33");
+        let text =
+            String::from_utf8(to_json(&pb::Distribution { rollout: 100.0, ..Default::default() }).unwrap());
+        let text = text.unwrap();
+        assert!(text.contains(r#""rollout":100"#) && !text.contains("100."), "{text}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use flipt_store::StoreError;
 
 use crate::{Authentications, authentications::now};
 
+/// Pause before the first removal: whoever starts a server on a copy can still look at what is there.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// Pause after a failure.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5 * 60);
 
@@ -21,18 +23,19 @@ impl Authentications {
     pub async fn clean_up(&self, shutdown: impl Future<Output = ()>) {
         let Some(token) = &self.config().token else { return shutdown.await };
         let mut shutdown = std::pin::pin!(shutdown);
+        let mut pause = FIRST_PAUSE.min(token.cleanup.interval);
         loop {
-            let pause = match self.clean_up_once(pb::Method::Token, token.cleanup).await {
+            tokio::select! {
+                () = &mut shutdown => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = match self.clean_up_once(pb::Method::Token, token.cleanup).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(error = %error, "expired credentials not removed");
                     FAILURE_PAUSE
                 }
             };
-            tokio::select! {
-                () = &mut shutdown => return,
-                () = tokio::time::sleep(pause) => {}
-            }
         }
     }
 

@@ -91,7 +91,10 @@ async fn admit(guard: &Guard, mut request: Request<Body>) -> Result<Request<Body
         Some(message) if guard.offers(service) => message,
         // Health and reflection describe themselves elsewhere and need no credentials.
         None if services::is_public(service) => return Ok(request),
-        _ => return Err(Status::unimplemented(format!("unknown method {method} for service {service}"))),
+        None if scope::has_service(service) && guard.offers(service) => {
+            return Err(Status::unimplemented(format!("unknown method {method} for service {service}")));
+        }
+        _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
     };
     let caller = guard.authenticate(service, request.headers()).await?;
     if guard.asks_for_request(&caller) {

@@ -33,6 +33,11 @@ pub(crate) fn request_of(service: &str, method: &str) -> Option<String> {
     Some(method.input().full_name().to_owned())
 }
 
+/// Whether this product has a service.
+pub(crate) fn has_service(service: &str) -> bool {
+    POOL.get_service_by_name(service).is_some()
+}
+
 /// The namespace that credentials are bound to, if they are bound.
 pub(crate) fn of(authentication: &pb::Authentication) -> Option<&str> {
     if authentication.method != pb::Method::Token as i32 {

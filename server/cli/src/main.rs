@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod about;
 mod arguments;
 mod atomic_file;
 mod bundle;
@@ -24,6 +25,7 @@ mod migrate;
 mod progress;
 mod publisher;
 mod reference;
+mod reflection;
 mod remote;
 mod serve;
 mod terminal;

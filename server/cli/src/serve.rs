@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use flipt_api::{About, Api, ServerHttp};
+use flipt_api::{Api, ServerHttp};
 use flipt_auth::{Authentications, GrpcAdmission, Guard};
 use flipt_proto::{
     auth::{
@@ -10,6 +10,7 @@ use flipt_proto::{
         authentication_service_server::AuthenticationServiceServer,
         public_authentication_service_server::PublicAuthenticationServiceServer,
     },
+    client::client_evaluation_service_server::ClientEvaluationServiceServer,
     environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
@@ -31,7 +32,7 @@ use tokio::{
 };
 use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::{config::Sources, database, failure::Failure, health, publisher::Publisher};
+use crate::{about, config::Sources, database, failure::Failure, health, publisher::Publisher, reflection};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -44,7 +45,9 @@ const GRPC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the server until SIGINT or SIGTERM.
 pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCode, Failure> {
-    let config = sources.load_and_log(true)?;
+    let loaded = sources.load_all_and_log(true)?;
+    let about = about::documents(&loaded);
+    let config = loaded.config;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "flipt starting");
     if let Err(error) = create_state_directory(&config.meta.state_directory) {
         tracing::warn!(path = %config.meta.state_directory.display(), error = %error, "state directory not created");
@@ -58,6 +61,14 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let registry = Registry::default();
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
+    let (stop, stopped) = watch::channel(false);
+    let until_stop = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // An error means the sender is gone, which is the end too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    };
     let authentications = Authentications::new(store.authentications(), config.authentication.clone());
     authentications
         .bootstrap()
@@ -67,32 +78,19 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let api = Api::new(
         environments.clone(),
         authentications.clone(),
-        About::default(),
+        about,
         config.storage.read_only,
         metrics,
+        stopped.clone(),
     );
     // Whoever gets as far as a service was admitted by the guard.
     let gate: Arc<dyn Gate> = Arc::new(Open);
 
-    let (stop, stopped) = watch::channel(false);
-    let until_stop = || {
-        let mut stopped = stopped.clone();
-        async move {
-            // An error means the sender is gone, which is the end too.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        }
-    };
-
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(flipt_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let reflection_v1 = reflection().build_v1().map_err(Failure::new)?;
-    let reflection_v1alpha = reflection().build_v1alpha().map_err(Failure::new)?;
+    let reflection_v1 = reflection::builder(&authentications).build_v1().map_err(Failure::new)?;
+    let reflection_v1alpha = reflection::builder(&authentications).build_v1alpha().map_err(Failure::new)?;
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
         .layer(GrpcAdmission::new(guard.clone()))
@@ -101,6 +99,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(reflection_v1alpha)
         .add_service(FliptServer::new(api.clone()))
         .add_service(DataServiceServer::new(api.clone()))
+        .add_service(ClientEvaluationServiceServer::new(api.clone()))
         .add_service(EnvironmentsServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),

@@ -141,6 +141,11 @@ impl Authentication {
                 "authentication.required is set, but no method below authentication.methods is enabled: every call that needs credentials is refused".to_owned(),
             );
         }
+        if !required && is_on(&enabled, "token") {
+            reader.note(
+                "authentication.methods.token is enabled without authentication.required: anybody may create, list and delete tokens".to_owned(),
+            );
+        }
         let token = is_on(&enabled, "token").then(|| Token {
             cleanup: cleanups.get("token").copied().flatten().unwrap_or_default(),
             bootstrap,

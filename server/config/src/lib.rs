@@ -10,8 +10,11 @@
 mod authentication;
 mod authorization;
 mod bundles;
+mod document;
 mod duration;
+mod environments;
 mod file;
+mod later;
 mod locate;
 mod nearest;
 mod reader;
@@ -23,6 +26,7 @@ use std::{collections::BTreeMap, path::Path};
 pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
 pub use bundles::Bundles;
 pub use duration::parse as parse_duration;
+pub use environments::Environments;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
 pub use reader::{Effective, InvalidValue, Origin, Secret, Shown, UnknownKey, Wording};
@@ -45,6 +49,8 @@ pub struct Config {
     pub authentication: Authentication,
     /// Bundles on this machine.
     pub bundles: Bundles,
+    /// Which environments there are.
+    pub environments: Environments,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -64,6 +70,8 @@ pub struct Loaded {
     pub unknown: Vec<UnknownKey>,
     /// What works otherwise than somebody may expect, as sentences.
     pub notes: Vec<String>,
+    /// The configuration as callers may see it, without secrets (api spec, section 11.4).
+    pub document: serde_json::Value,
     /// Every key with its value and where that comes from, in the order of the documentation.
     pub effective: Vec<Effective>,
 }
@@ -113,6 +121,7 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         storage: Storage::read(&mut reader),
         authentication: Authentication::read(&mut reader),
         bundles: Bundles::read(&mut reader),
+        environments: Environments::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
@@ -120,7 +129,9 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     };
     authorization::read(&mut reader, config.authentication.required);
     sections::read_top_level(&mut reader);
+    let later = later::read(&mut reader);
     reader.finish().map_err(ConfigError::Values).map(|finished| Loaded {
+        document: document::of(&[finished.effective.as_slice(), &later].concat()),
         config,
         unknown: finished.unknown,
         notes: finished.notes,

@@ -404,6 +404,22 @@ impl<'a> Reader<'a> {
         (value, origin)
     }
 
+    /// A number that need not be whole.
+    pub(crate) fn number(&mut self, key: &str, default: f64) -> f64 {
+        let expected = (Refusal::Type("float64"), "a number");
+        let parse = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let (value, origin) = self.read(key, default, parse, expected);
+        self.record(key, Shown::Number(value), origin);
+        value
+    }
+
+    /// What `read` reads, without counting it among what is in force.
+    pub(crate) fn aside(&mut self, read: impl FnOnce(&mut Self)) -> Vec<Effective> {
+        let before = self.effective.len();
+        read(self);
+        self.effective.split_off(before)
+    }
+
     /// A text without a default.
     pub(crate) fn optional_text(&mut self, key: &str) -> Option<String> {
         let (text, origin) = self.find(key)?;

@@ -54,13 +54,16 @@ impl Environments {
     /// (api spec, item 52). With several, a name that nobody has is refused, except `default` for the default
     /// one (v2 spec, section 3.3).
     #[must_use]
-    pub fn resolve(&self, requested: Option<&str>) -> Option<Arc<dyn Environment>> {
-        let default = || Arc::clone(&self.default) as Arc<dyn Environment>;
-        match requested {
-            None | Some("") => Some(default()),
-            Some(_) if self.is_single() => Some(default()),
-            Some(key) => self.get(key).or_else(|| (key == DEFAULT_ENVIRONMENT).then(default)),
+    pub fn resolve(&self, requested: &str) -> Option<(&str, Arc<dyn Environment>)> {
+        if !requested.is_empty() && !self.is_single() {
+            if let Some((key, environment)) = self.others.get_key_value(requested) {
+                return Some((key, Arc::clone(environment)));
+            }
+            if requested != self.default_key && requested != DEFAULT_ENVIRONMENT {
+                return None;
+            }
         }
+        Some((&self.default_key, Arc::clone(&self.default) as Arc<dyn Environment>))
     }
 
     /// Every environment with its key, the default one first.

@@ -99,6 +99,16 @@ impl Error {
         Self { flag_key: Some(key.to_owned()), ..self }
     }
 
+    /// The environment that a request names does not exist (v2 spec, section 3.3).
+    #[must_use]
+    pub fn unknown_environment(key: &str) -> Self {
+        let key = flipt_model::validation::go_quote(key);
+        Self::new(
+            Code::NotFound,
+            format!("failed to get environment {key} from context: environment: {key} not found"),
+        )
+    }
+
     /// No state is loaded yet.
     #[must_use]
     pub fn not_ready() -> Self {

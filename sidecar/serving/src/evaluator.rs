@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use flipt_evaluation::{EvaluationError, Reason, Request, Snapshot};
-use flipt_model::{FlagType, namespace_or_default, validation::go_quote};
+use flipt_model::{FlagType, namespace_or_default};
 use flipt_proto::evaluation::{
     self as pb, ErrorEvaluationReason, EvaluationReason, EvaluationResponseType,
     evaluation_response::Response,
@@ -89,13 +89,7 @@ impl Evaluator {
         match self.source.environment(key) {
             Ok(None) => Ok(Cow::Borrowed(self)),
             Ok(Some(source)) => Ok(Cow::Owned(Self { source, metrics: self.metrics.clone() })),
-            Err(UnknownEnvironment) => {
-                let key = go_quote(key);
-                Err(Error::new(
-                    Code::NotFound,
-                    format!("failed to get environment {key} from context: environment: {key} not found"),
-                ))
-            }
+            Err(UnknownEnvironment) => Err(Error::unknown_environment(key)),
         }
     }
 

@@ -284,7 +284,8 @@ fn answer<T: Message, R: ToJson>(
 }
 
 /// The environment that a call names by header; none is the empty text.
-pub(crate) fn environment(headers: &HeaderMap) -> &str {
+#[must_use]
+pub fn environment(headers: &HeaderMap) -> &str {
     headers.get(ENVIRONMENT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
