@@ -17,7 +17,9 @@ use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
 
 use crate::{
-    Api, calls, client, data, deadline,
+    Api, calls, client, compression,
+    cors::Cors,
+    data, deadline,
     form::Form,
     pretty, query,
     rest::{Bindings, Found},
@@ -33,6 +35,7 @@ pub struct ServerHttp {
     bindings: Bindings,
     evaluation: EvaluationHttp,
     registry: Registry,
+    cors: Option<Cors>,
 }
 
 /// A request on its way to its handler.
@@ -62,7 +65,32 @@ impl ServerHttp {
     #[must_use]
     pub fn new(api: Api, gate: Arc<dyn Gate>, registry: Registry) -> Self {
         let evaluation = EvaluationHttp::new(api.evaluator().clone(), gate);
-        Self { api, bindings: calls::bindings(), evaluation, registry }
+        Self { api, bindings: calls::bindings(), evaluation, registry, cors: None }
+    }
+
+    /// Lets pages of other origins call.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Self { cors: Some(cors), ..self }
+    }
+
+    /// Answers with what browsers need beside the answer proper.
+    async fn answer_browsers(&self, request: Request<Incoming>) -> Response<Body> {
+        let Some(cors) = &self.cors else { return self.answer_or_stream(request).await };
+        if let Some(response) = cors.preflight::<_, Full<Bytes>>(&request) {
+            return response.map(Either::Left);
+        }
+        let reader = cors.reader(&request);
+        let mut response = self.answer_or_stream(request).await;
+        cors.mark(reader, response.headers_mut());
+        response
+    }
+
+    async fn answer_or_stream(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.stream(&request) {
+            Some(stream) => stream,
+            None => self.answer(request).await.map(Either::Left),
+        }
     }
 
     /// Answers a request for a stream; `None` if it is for something else.
@@ -226,10 +254,8 @@ impl HttpService for ServerHttp {
         request: Request<Incoming>,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(async move {
-            match self.stream(&request) {
-                Some(stream) => stream,
-                None => self.answer(request).await.map(Either::Left),
-            }
+            let coding = compression::accepted(request.headers());
+            compression::compress(self.answer_browsers(request).await, coding).await
         })
     }
 }

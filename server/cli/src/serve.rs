@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use flipt_api::{Api, ServerHttp};
+use flipt_api::{Api, Cors, ServerHttp};
 use flipt_proto::{
     client::client_evaluation_service_server::ClientEvaluationServiceServer,
     environments::environments_service_server::EnvironmentsServiceServer,
@@ -96,7 +96,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });
-    let http = Arc::new(ServerHttp::new(api, gate, registry.clone()));
+    let mut http = ServerHttp::new(api, gate, registry.clone());
+    if config.cors.enabled {
+        http = http.with_cors(Cors::new(&config.cors.allowed_origins, &config.cors.allowed_headers));
+    }
+    let http = Arc::new(http);
     let ending = until_stop();
     tasks.spawn(async move {
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;

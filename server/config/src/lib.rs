@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod cors;
 mod duration;
 mod file;
 mod locate;
@@ -17,6 +18,7 @@ mod value;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use cors::Cors;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
 pub use reader::{Effective, InvalidValue, Origin, UnknownKey, Wording};
@@ -31,6 +33,8 @@ pub struct Config {
     pub log: Log,
     /// Listeners.
     pub server: Server,
+    /// Pages of other origins.
+    pub cors: Cors,
     /// The database.
     pub database: Database,
     /// Where flag state lives.
@@ -99,6 +103,7 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     let config = Config {
         log: Log::read(&mut reader),
         server: Server::read(&mut reader),
+        cors: Cors::read(&mut reader),
         database: Database::read(&mut reader),
         storage: Storage::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
@@ -282,6 +287,29 @@ mod tests {
         let yaml = to_yaml(&loaded.effective);
         assert!(!yaml.contains("s3cret"), "{yaml}");
         assert!(yaml.contains("http_port: 8080"), "{yaml}");
+    }
+
+    #[test]
+    fn a_list_may_be_a_list_or_a_text_with_white_space() {
+        let origins = |text: &str, pairs: &[(&str, &str)]| {
+            let loaded = load_yaml(text, pairs).unwrap();
+            assert!(loaded.unknown.is_empty(), "{:?}", loaded.unknown);
+            loaded.config.cors.allowed_origins
+        };
+        let both = ["http://a.example", "http://b.example"];
+        assert_eq!(origins("cors:\n  allowed_origins: [http://a.example, http://b.example]\n", &[]), both);
+        assert_eq!(origins("cors:\n  allowed_origins: http://a.example http://b.example\n", &[]), both);
+        let variable = [("FLIPT_CORS_ALLOWED_ORIGINS", "http://a.example http://b.example")];
+        assert_eq!(origins("cors:\n  allowed_origins: http://c.example\n", &variable), both);
+        assert_eq!(origins("cors:\n  enabled: true\n", &[]), ["*"]);
+        let error = load_yaml("cors:\n  allowed_headers: {a: b}\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("cors.allowed_headers") && error.contains(":2:"), "{error}");
+    }
+
+    #[test]
+    fn an_origin_that_matches_no_page_is_pointed_out() {
+        let loaded = load_yaml("cors:\n  allowed_origins: [\"https://a.example/\"]\n", &[]).unwrap();
+        assert!(loaded.notes.iter().any(|note| note.contains("https://a.example/")), "{:?}", loaded.notes);
     }
 
     #[test]

@@ -364,6 +364,46 @@ impl<'a> Reader<'a> {
         (value, origin)
     }
 
+    /// A list of texts; one text is split at white space (config spec, section 1.3).
+    pub(crate) fn list(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
+        self.known.insert(key.to_owned());
+        let split = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let variable = variable(key);
+        let (values, origin) =
+            if let Some(text) = self.environment.get(&variable).filter(|text| !text.is_empty()) {
+                (split(text), Origin::Environment(variable))
+            } else if let Some(node) = self.tree.as_ref().and_then(|tree| tree.get(key)).cloned() {
+                let origin = self.file_origin(node.place);
+                let values = match node.value {
+                    Value::Null => split(&default.join(" ")),
+                    Value::Scalar(text) => split(&text),
+                    Value::List(items) => items.iter().filter_map(|item| self.scalar_of(key, item)).collect(),
+                    Value::Map(_) => {
+                        self.fail(key, origin.clone(), "expected a list, got a map");
+                        Vec::new()
+                    }
+                };
+                (values, origin)
+            } else {
+                (split(&default.join(" ")), Origin::Default)
+            };
+        let shown = values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
+        self.record(key, format!("[{shown}]"), false, origin);
+        values
+    }
+
+    fn scalar_of(&mut self, key: &str, node: &Node) -> Option<String> {
+        match &node.value {
+            Value::Scalar(text) => Some(text.clone()),
+            Value::Null => Some(String::new()),
+            Value::List(_) | Value::Map(_) => {
+                let origin = self.file_origin(node.place);
+                self.fail(key, origin, "expected texts, got a list or a map");
+                None
+            }
+        }
+    }
+
     /// Reports what was read and what nobody asked for.
     pub(crate) fn finish(mut self) -> Result<Finished, Vec<InvalidValue>> {
         let mut unknown = Vec::new();

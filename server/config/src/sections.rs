@@ -323,7 +323,7 @@ fn is_color(text: &str) -> bool {
 
 /// Sections of Flipt that this version does not have. They are not "unknown", but whoever sets them should
 /// hear about it.
-const LATER: [&str; 7] = ["cache", "cors", "audit", "analytics", "tracing", "metrics", "experimental"];
+const LATER: [&str; 6] = ["cache", "audit", "analytics", "tracing", "metrics", "experimental"];
 
 /// Sections that protect something: ignoring them would be worse than not starting.
 const PROTECTING: [&str; 2] = ["authentication", "authorization"];
