@@ -5,10 +5,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::Config;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "flipt.proto",
+    "auth/auth.proto",
     "evaluation/evaluation.proto",
     "evaluation/client.proto",
+    "meta/meta.proto",
     "ofrep/ofrep.proto",
     "core/core.proto",
     "environments/environments.proto",

@@ -1,7 +1,13 @@
 //! gRPC clients of the product's services.
 
 use flipt_proto::{
-    evaluation::evaluation_service_client::EvaluationServiceClient, flipt::flipt_client::FliptClient,
+    auth::{
+        authentication_method_token_service_client::AuthenticationMethodTokenServiceClient,
+        authentication_service_client::AuthenticationServiceClient,
+    },
+    evaluation::evaluation_service_client::EvaluationServiceClient,
+    flipt::flipt_client::FliptClient,
+    meta::metadata_service_client::MetadataServiceClient,
     ofrep::ofrep_service_client::OfrepServiceClient,
 };
 use tonic::transport::{Channel, Endpoint};
@@ -33,6 +39,24 @@ impl Grpc {
     #[must_use]
     pub fn evaluation(&self) -> EvaluationServiceClient<Channel> {
         EvaluationServiceClient::new(self.0.clone())
+    }
+
+    /// Credentials.
+    #[must_use]
+    pub fn authentication(&self) -> AuthenticationServiceClient<Channel> {
+        AuthenticationServiceClient::new(self.0.clone())
+    }
+
+    /// Static tokens.
+    #[must_use]
+    pub fn tokens(&self) -> AuthenticationMethodTokenServiceClient<Channel> {
+        AuthenticationMethodTokenServiceClient::new(self.0.clone())
+    }
+
+    /// What a server says about itself.
+    #[must_use]
+    pub fn metadata(&self) -> MetadataServiceClient<Channel> {
+        MetadataServiceClient::new(self.0.clone())
     }
 
     /// OFREP.

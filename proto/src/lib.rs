@@ -17,6 +17,16 @@ pub use time::{from_unix_micros, rfc3339, to_unix_micros};
 pub mod flipt {
     tonic::include_proto!("flipt");
 
+    /// Package `flipt.auth`: credentials.
+    pub mod auth {
+        tonic::include_proto!("flipt.auth");
+    }
+
+    /// Package `flipt.meta`: what a server says about itself.
+    pub mod meta {
+        tonic::include_proto!("flipt.meta");
+    }
+
     /// Package `flipt.evaluation`: evaluation and snapshots for client-side engines.
     pub mod evaluation {
         tonic::include_proto!("flipt.evaluation");
@@ -45,7 +55,16 @@ pub mod client {
     tonic::include_proto!("evaluation");
 }
 
-pub use flipt::{evaluation, ofrep};
+/// Packages of Google that the API uses.
+#[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub)]
+pub mod google {
+    /// Package `google.api`.
+    pub mod api {
+        tonic::include_proto!("google.api");
+    }
+}
+
+pub use flipt::{auth, evaluation, meta, ofrep};
 
 /// Every file above with its imports, as an encoded `google.protobuf.FileDescriptorSet`: what reflection
 /// serves and what the REST gateway is driven by.

@@ -25,6 +25,8 @@ use crate::{
     snapshots::{Snapshots, Versioned},
 };
 
+/// Full name of the service.
+pub(crate) const SERVICE: &str = "evaluation.ClientEvaluationService";
 /// How often a stream of events says that it lives, so that proxies do not take it for dead.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// Pause after the store could not be read.

@@ -20,6 +20,9 @@ use crate::{
     snapshots::{AcceptedVersion, Versioned},
 };
 
+/// Full name of the service.
+pub(crate) const SERVICE: &str = "flipt.evaluation.DataService";
+
 /// Whether the client has this state already.
 pub(crate) fn is_known(snapshot: &Versioned, condition: Option<&HeaderValue>) -> bool {
     let condition = condition.and_then(|value| value.to_str().ok());

@@ -2,9 +2,13 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use flipt_proto::{client as v2, evaluation::EvaluationNamespaceSnapshot};
+use flipt_auth::{Asked as Message, CrossOrigin, Guard, cookies, credentials};
+use flipt_proto::{
+    client as v2,
+    evaluation::{EvaluationNamespaceSnapshot, EvaluationNamespaceSnapshotRequest},
+};
 use flipt_serving::{
-    Body, Code, Error, EvaluationHttp, Gate, HttpService,
+    Body, Code, Error, EvaluationHttp, HttpService, Open,
     http::{
         BODY_LIMIT, error_reply, json_reply, not_found_reply, ofrep_error_reply, path::split, read_body,
         text_reply,
@@ -17,11 +21,13 @@ use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
 
 use crate::{
-    Api, calls, client, compression,
+    Api,
+    admission::admit,
+    calls, client, compression,
     cors::Cors,
     data, deadline,
     form::Form,
-    pretty, query,
+    meta, pretty, query,
     rest::{Bindings, Found},
     transcode::Parameters,
 };
@@ -34,6 +40,8 @@ pub struct ServerHttp {
     api: Api,
     bindings: Bindings,
     evaluation: EvaluationHttp,
+    guard: Guard,
+    cross_origin: Option<CrossOrigin>,
     registry: Registry,
     cors: Option<Cors>,
 }
@@ -61,11 +69,14 @@ impl From<Response<Full<Bytes>>> for Answered {
 }
 
 impl ServerHttp {
-    /// Serves this API; evaluations to whom the gate admits.
+    /// Serves this API to whom the guard admits.
     #[must_use]
-    pub fn new(api: Api, gate: Arc<dyn Gate>, registry: Registry) -> Self {
-        let evaluation = EvaluationHttp::new(api.evaluator().clone(), gate);
-        Self { api, bindings: calls::bindings(), evaluation, registry, cors: None }
+    pub fn new(api: Api, guard: Guard, registry: Registry) -> Self {
+        // Whoever gets as far as an evaluation was admitted by the guard.
+        let evaluation = EvaluationHttp::new(api.evaluator().clone(), Arc::new(Open));
+        let bindings = calls::bindings(|service| guard.offers(service));
+        let cross_origin = CrossOrigin::new(&api.authentications.config().session);
+        Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None }
     }
 
     /// Lets pages of other origins call.
@@ -87,14 +98,14 @@ impl ServerHttp {
     }
 
     async fn answer_or_stream(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.stream(&request) {
+        match self.stream(&request).await {
             Some(stream) => stream,
             None => self.answer(request).await.map(Either::Left),
         }
     }
 
     /// Answers a request for a stream; `None` if it is for something else.
-    fn stream(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+    async fn stream(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let segments = split(request.uri().path())?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let ["client", "v2", "environments", environment, "namespaces", key, "stream"] = segments.as_slice()
@@ -106,13 +117,24 @@ impl ServerHttp {
             return Some(error_reply(&error).map(Either::Left));
         }
         let query = request.uri().query().unwrap_or_default();
-        let stream = client::stream(&self.api, environment, key, request.headers(), query);
-        Some(stream.unwrap_or_else(|error| error_reply(&error).map(Either::Left)))
+        let streaming = async {
+            let message = || {
+                encoded(&v2::EvaluationNamespaceSnapshotStreamRequest {
+                    environment_key: (*environment).to_owned(),
+                    key: (*key).to_owned(),
+                    ..Default::default()
+                })
+            };
+            admit(&self.guard, client::SERVICE, request.headers(), message).await?;
+            client::stream(&self.api, environment, key, request.headers(), query)
+        };
+        Some(streaming.await.unwrap_or_else(|error| error_reply(&error).map(Either::Left)))
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match request.uri().path() {
             "/health" => return health(&request),
+            path if path.starts_with("/health/") => return not_found_reply(),
             "/metrics" => {
                 let mut response = Response::new(Full::new(self.registry.render().into()));
                 let content_type = HeaderValue::from_static(Registry::CONTENT_TYPE);
@@ -123,6 +145,11 @@ impl ServerHttp {
         }
         let (mut head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
+        if let Some(Err(reason)) =
+            self.cross_origin.as_ref().map(|rule| rule.check(&head.method, &head.headers))
+        {
+            return text_reply(StatusCode::FORBIDDEN, &format!("{reason}\n"));
+        }
         let is_pretty = pretty::is_wanted(&head);
         if is_pretty {
             // What comes compressed cannot be indented.
@@ -158,26 +185,46 @@ impl ServerHttp {
             Form::Plain | Form::No => {}
         }
         if EvaluationHttp::owns(path) {
-            let message = EvaluationHttp::offer(path).map(|offer| offer.answer);
-            let response = self.evaluation.handle(Request::from_parts(head, body)).await;
-            return Answered { response, message };
+            return self.evaluate(path, head, body).await;
         }
         let asked = Asked { head, body, form: form != Form::No, segments: &segments };
         match segments.as_slice() {
             ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
                 self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
             }
+            ["auth", "v1", ..] => self.call_auth(asked).await,
+            ["meta", rest @ ..] => {
+                self.about(&asked.head, rest).await.unwrap_or_else(|error| error_reply(&error)).into()
+            }
             ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
                 let snapshot = async {
                     require_get(&asked.head)?;
+                    let message = || {
+                        encoded(&EvaluationNamespaceSnapshotRequest {
+                            key: (*key).to_owned(),
+                            ..Default::default()
+                        })
+                    };
+                    admit(&self.guard, data::SERVICE, &asked.head.headers, message).await?;
                     data::rest(&self.api, key, &asked.head.headers).await
                 };
                 let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
                 Answered { response, message: Some(EvaluationNamespaceSnapshot::full_name()) }
             }
+            ["internal", "v1", "analytics", "namespaces", _, "flags", _] => {
+                error_reply(&analytics(&asked.head.method)).into()
+            }
             ["client", "v2", "environments", environment, "namespaces", key, "snapshot"] => {
                 let snapshot = async {
                     require_get(&asked.head)?;
+                    let message = || {
+                        encoded(&v2::EvaluationNamespaceSnapshotRequest {
+                            environment_key: (*environment).to_owned(),
+                            key: (*key).to_owned(),
+                            ..Default::default()
+                        })
+                    };
+                    admit(&self.guard, client::SERVICE, &asked.head.headers, message).await?;
                     client::snapshot(&self.api, environment, key, &asked.head.headers).await
                 };
                 let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
@@ -195,9 +242,62 @@ impl ServerHttp {
             _ if EvaluationHttp::owns(path) => {
                 EvaluationHttp::offer(path).is_some_and(|offer| offer.method == *method)
             }
-            ["api", ..] => self.bindings.offers(method, segments),
+            ["api" | "auth", ..] => self.bindings.offers(method, segments),
             _ => *method == Method::GET,
         }
+    }
+
+    /// Evaluates for a caller whom the guard admits.
+    async fn evaluate(&self, path: &str, head: Parts, body: Incoming) -> Answered {
+        let Some(offer) = EvaluationHttp::offer(path).filter(|offer| offer.method == head.method) else {
+            // Says that there is nothing, or another verb.
+            return self.evaluation.answer_admitted(&head, &[]).into();
+        };
+        let admitting = async {
+            let body = read_body(body, BODY_LIMIT).await?;
+            let message =
+                || EvaluationHttp::message(path, &body).map(|(message, bytes)| Message { message, bytes });
+            admit(&self.guard, offer.service, &head.headers, message).await?;
+            Ok(body)
+        };
+        match admitting.await {
+            Ok(body) => {
+                let response = self.evaluation.answer_admitted(&head, &body);
+                Answered { response, message: Some(offer.answer) }
+            }
+            Err(error) if path.starts_with("/ofrep/") => {
+                // OFREP has no challenges (api spec, section 2.7).
+                ofrep_error_reply(&Error { challenge: None, ..error }).into()
+            }
+            Err(error) => error_reply(&error).into(),
+        }
+    }
+
+    /// A call about credentials. Who logs out, or shows a session that is over, is told to forget it (auth
+    /// spec, sections 3 and 7.5).
+    async fn call_auth(&self, asked: Asked<'_>) -> Answered {
+        let logs_out = asked.head.method == Method::PUT && asked.segments == ["auth", "v1", "self", "expire"];
+        let has_cookie = credentials::has_cookie(&asked.head.headers);
+        let mut answered = self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into());
+        if logs_out || (has_cookie && answered.response.status() == StatusCode::UNAUTHORIZED) {
+            let domain = &self.api.authentications.config().session.domain;
+            cookies::clear(domain, answered.response.headers_mut());
+        }
+        answered
+    }
+
+    /// What the server says about itself.
+    async fn about(&self, head: &Parts, rest: &[&str]) -> Result<Response<Full<Bytes>>, Error> {
+        let document = match rest {
+            ["info"] => self.api.about.info.clone(),
+            ["config"] => self.api.about.configuration.clone(),
+            _ => return Err(Error::new(Code::NotFound, "Not Found")),
+        };
+        if head.method != Method::GET {
+            return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
+        }
+        admit(&self.guard, meta::SERVICE, &head.headers, || encoded(&())).await?;
+        Ok(json_reply(document.into()))
     }
 
     async fn call(&self, asked: Asked<'_>) -> Result<Answered, Error> {
@@ -207,7 +307,7 @@ impl ServerHttp {
             Found::WrongMethod => return Err(Error::new(Code::Unimplemented, "Method Not Allowed")),
             Found::Nothing => return Err(Error::new(Code::NotFound, "Not Found")),
         };
-        let reads_body = matches!(head.method, Method::POST | Method::PUT);
+        let reads_body = binding.reads_body;
         let mut body = if reads_body || form { read_body(body, BODY_LIMIT).await? } else { Bytes::new() };
         let mut query =
             if reads_body { Vec::new() } else { query::parse(head.uri.query().unwrap_or_default())? };
@@ -217,7 +317,9 @@ impl ServerHttp {
             query.extend(query::parse(&String::from_utf8_lossy(&parameters))?);
         }
         let parameters = Parameters { path, query };
-        let answering = (binding.invoke)(&self.api, &body, &parameters);
+        let message = || (binding.encode)(&body, &parameters);
+        let caller = admit(&self.guard, binding.service, &head.headers, message).await?;
+        let answering = (binding.invoke)(&self.api, &caller, &body, &parameters);
         match tokio::time::timeout(TIMEOUT, answering).await {
             Ok(answer) => Ok(Answered { response: json_reply(answer?), message: Some((binding.answer)()) }),
             Err(_) => Err(Error::new(
@@ -235,7 +337,25 @@ fn require_get(head: &Parts) -> Result<(), Error> {
     Err(Error::new(Code::Unimplemented, "Method Not Allowed"))
 }
 
+/// A message for whoever decides about it.
+fn encoded<M: prost::Message + prost::Name>(message: &M) -> Result<Message, Error> {
+    Ok(Message { message: M::full_name(), bytes: message.encode_to_vec() })
+}
+
+/// There are no counts of evaluations yet.
+fn analytics(method: &Method) -> Error {
+    let message = if *method == Method::GET {
+        "service flipt.analytics.AnalyticsService not implemented"
+    } else {
+        "Method Not Allowed"
+    };
+    Error::new(Code::Unimplemented, message)
+}
+
 fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return error_reply(&Error::new(Code::Unimplemented, "Method Not Allowed"));
+    }
     let service = query::parse(request.uri().query().unwrap_or_default())
         .ok()
         .and_then(|pairs| pairs.into_iter().find(|(name, _)| name == "service"))

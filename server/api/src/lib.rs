@@ -4,7 +4,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod admission;
 mod any;
+mod authentications;
 mod calls;
 mod client;
 mod compression;
@@ -18,6 +20,7 @@ mod evaluate;
 mod flags;
 mod form;
 mod http;
+mod meta;
 mod namespaces;
 mod pretty;
 mod query;
@@ -33,6 +36,7 @@ mod variants;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
 use flipt_store::{Environment, Environments, Store};
 use tokio::sync::watch;
@@ -40,6 +44,7 @@ use tokio::sync::watch;
 pub use cors::Cors;
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
+pub use meta::About;
 use snapshots::Snapshots;
 
 /// What every handler works with.
@@ -48,6 +53,8 @@ pub struct Api {
     environments: Environments,
     /// The default environment, which the v1 API is about.
     store: Arc<dyn Store>,
+    authentications: Authentications,
+    about: About,
     evaluator: Evaluator,
     read_only: bool,
     /// Snapshots of each environment, by its key.
@@ -57,10 +64,12 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API on these environments. Streams end when `stopping` turns true.
+    /// The API on these environments and these credentials. Streams end when `stopping` turns true.
     #[must_use]
     pub fn new(
         environments: Environments,
+        authentications: Authentications,
+        about: About,
         read_only: bool,
         metrics: EvaluationMetrics,
         stopping: watch::Receiver<bool>,
@@ -71,6 +80,8 @@ impl Api {
         Self {
             environments,
             store,
+            authentications,
+            about,
             evaluator: Evaluator::new(source, metrics),
             read_only,
             snapshots: Arc::new(snapshots),

@@ -2,6 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+use flipt_auth::{Asked, Caller};
 use flipt_serving::Error;
 use http::Method;
 
@@ -11,13 +12,21 @@ use crate::{Api, transcode::Parameters};
 pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, Error>> + Send + 'a>>;
 
 /// Decodes a request, runs its call, encodes the answer.
-pub(crate) type Invoke = for<'a> fn(&'a Api, &'a [u8], &'a Parameters<'a>) -> Answer<'a>;
+pub(crate) type Invoke = for<'a> fn(&'a Api, &'a Caller, &'a [u8], &'a Parameters<'a>) -> Answer<'a>;
+
+/// Decodes a request, for whoever decides about it before its call runs.
+pub(crate) type Encode = fn(&[u8], &Parameters<'_>) -> Result<Asked, Error>;
 
 /// One REST binding of a call.
 pub(crate) struct Binding {
     pub(crate) method: Method,
     /// Path without its leading slash; `{name}` stands for a field.
     pub(crate) path: &'static str,
+    /// Full name of the service that the call belongs to.
+    pub(crate) service: &'static str,
+    /// Whether the message comes from the body; otherwise from the query string.
+    pub(crate) reads_body: bool,
+    pub(crate) encode: Encode,
     pub(crate) invoke: Invoke,
     /// Full name of the answer's message.
     pub(crate) answer: fn() -> String,

@@ -107,6 +107,17 @@ fn query_value(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
             .filter(|number| i32::try_from(*number).is_ok())
             .map(Value::from)
             .ok_or_else(|| format!("{text:?} is not a whole number of 32 bits")),
+        Kind::Enum(known) => {
+            let number = text.parse::<i32>().ok().filter(|number| known.get_value(*number).is_some());
+            let number = number.or_else(|| known.get_value_by_name(text).map(|value| value.number()));
+            number.map(Value::from).ok_or_else(|| format!("{text:?} is not a valid value"))
+        }
+        Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
+            // The decoder would refuse it too, but without naming the parameter.
+            prost_reflect::DynamicMessage::deserialize(message, Value::String(text.to_owned()))
+                .map(|_| Value::String(text.to_owned()))
+                .map_err(|_| format!("{text:?} is not an RFC 3339 time"))
+        }
         _ => Ok(Value::String(text.to_owned())),
     }
 }
@@ -404,6 +415,29 @@ mod tests {
         }
         let rule: pb::CreateRuleRequest = body(r#"{"segmentOperator":7}"#).unwrap();
         assert_eq!(rule.segment_operator, 7);
+    }
+
+    #[test]
+    fn query_parameters_that_do_not_fit_are_named() {
+        let read = |name: &str, value: &str| {
+            let query = vec![(name.to_owned(), value.to_owned())];
+            from_query::<flipt_proto::auth::ListAuthenticationsRequest>(&Parameters {
+                path: Vec::new(),
+                query,
+            })
+        };
+        assert_eq!(read("method", "METHOD_TOKEN").unwrap().method, 1);
+        assert_eq!(read("method", "2").unwrap().method, 2);
+        for value in ["NOPE", "99", ""] {
+            let text = read("method", value).unwrap_err().message;
+            assert_eq!(text, format!("parsing field \"method\": {value:?} is not a valid value"));
+        }
+        let query = vec![("expiresAt".to_owned(), "soon".to_owned())];
+        let refused = from_query::<flipt_proto::auth::ExpireAuthenticationSelfRequest>(&Parameters {
+            path: Vec::new(),
+            query,
+        });
+        assert!(refused.unwrap_err().message.starts_with("parsing field \"expires_at\": "));
     }
 
     #[test]

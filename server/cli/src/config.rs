@@ -30,6 +30,11 @@ impl Sources {
 
     /// Loads the configuration, starts logging, and says what is odd about it.
     pub(crate) fn load_and_log(&self, is_server: bool) -> Result<Config, Failure> {
+        Ok(self.load_all_and_log(is_server)?.config)
+    }
+
+    /// The same, with everything that is known about the configuration.
+    pub(crate) fn load_all_and_log(&self, is_server: bool) -> Result<Loaded, Failure> {
         let (path, loaded) = self.load()?;
         refuse_unknown(self.strict, &loaded)?;
         logging::start(&loaded.config.log, is_server)?;
@@ -44,7 +49,7 @@ impl Sources {
         for note in &loaded.notes {
             tracing::warn!(warning = %note, "configuration warning");
         }
-        Ok(loaded.config)
+        Ok(loaded)
     }
 }
 

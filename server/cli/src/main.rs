@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod about;
 mod arguments;
 mod config;
 mod database;
@@ -13,6 +14,7 @@ mod import;
 mod logging;
 mod migrate;
 mod publisher;
+mod reflection;
 mod serve;
 mod validate;
 mod version;

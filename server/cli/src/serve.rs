@@ -3,13 +3,20 @@
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use flipt_api::{Api, Cors, ServerHttp};
+use flipt_auth::{Authentications, GrpcAdmission, Guard};
 use flipt_proto::{
+    auth::{
+        authentication_method_token_service_server::AuthenticationMethodTokenServiceServer,
+        authentication_service_server::AuthenticationServiceServer,
+        public_authentication_service_server::PublicAuthenticationServiceServer,
+    },
     client::client_evaluation_service_server::ClientEvaluationServiceServer,
     environments::environments_service_server::EnvironmentsServiceServer,
     evaluation::{
         data_service_server::DataServiceServer, evaluation_service_server::EvaluationServiceServer,
     },
     flipt::flipt_server::FliptServer,
+    meta::metadata_service_server::MetadataServiceServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
 use flipt_serving::{
@@ -26,7 +33,7 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::{config::Sources, database, failure::Failure, health, publisher::Publisher};
+use crate::{about, config::Sources, database, failure::Failure, health, publisher::Publisher, reflection};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -39,7 +46,9 @@ const GRPC_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the server until SIGINT or SIGTERM.
 pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCode, Failure> {
-    let config = sources.load_and_log(true)?;
+    let loaded = sources.load_all_and_log(true)?;
+    let about = about::documents(&loaded);
+    let config = loaded.config;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "flipt starting");
     if let Err(error) = create_state_directory(&config.meta.state_directory) {
         tracing::warn!(path = %config.meta.state_directory.display(), error = %error, "state directory not created");
@@ -61,22 +70,32 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
-    let api = Api::new(environments.clone(), config.storage.read_only, metrics, stopped.clone());
+    let authentications = Authentications::new(store.authentications(), config.authentication.clone());
+    authentications
+        .bootstrap()
+        .await
+        .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
+    let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
+    let api = Api::new(
+        environments.clone(),
+        authentications.clone(),
+        about,
+        config.storage.read_only,
+        metrics,
+        stopped.clone(),
+    );
+    // Whoever gets as far as a service was admitted by the guard.
     let gate: Arc<dyn Gate> = Arc::new(Open);
 
     let addresses = (local_address(&grpc_listener)?, local_address(&http_listener)?);
     let (health, health_service) = health::service();
     health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(flipt_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let reflection_v1 = reflection().build_v1().map_err(Failure::new)?;
-    let reflection_v1alpha = reflection().build_v1alpha().map_err(Failure::new)?;
+    let reflection_v1 = reflection::builder(&authentications).build_v1().map_err(Failure::new)?;
+    let reflection_v1alpha = reflection::builder(&authentications).build_v1alpha().map_err(Failure::new)?;
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
         .tcp_nodelay(true)
+        .layer(GrpcAdmission::new(guard.clone()))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_v1alpha)
@@ -88,7 +107,12 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             api.evaluator().clone(),
             Arc::clone(&gate),
         )))
-        .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), Arc::clone(&gate))));
+        .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), gate)))
+        .add_service(PublicAuthenticationServiceServer::new(api.clone()))
+        .add_service(AuthenticationServiceServer::new(api.clone()))
+        // Answers while the method is enabled; the guard sees to that.
+        .add_service(AuthenticationMethodTokenServiceServer::new(api.clone()))
+        .add_service(MetadataServiceServer::new(api.clone()));
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let ending = until_stop();
     tasks.spawn(async move {
@@ -96,7 +120,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });
-    let mut http = ServerHttp::new(api, gate, registry.clone());
+    let mut http = ServerHttp::new(api, guard, registry.clone());
     if config.cors.enabled {
         http = http.with_cors(Cors::new(&config.cors.allowed_origins, &config.cors.allowed_headers));
     }
@@ -110,6 +134,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let (refreshed, ending) = (Arc::clone(&store), until_stop());
     tasks.spawn(async move {
         refresh(&refreshed, ending).await;
+        Ok(())
+    });
+    let ending = until_stop();
+    tasks.spawn(async move {
+        authentications.clean_up(ending).await;
         Ok(())
     });
     for publisher in Publisher::all(&environments, &config.snapshots, &registry) {

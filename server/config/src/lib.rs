@@ -7,9 +7,13 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod authentication;
+mod authorization;
 mod cors;
+mod document;
 mod duration;
 mod file;
+mod later;
 mod locate;
 mod nearest;
 mod reader;
@@ -18,10 +22,11 @@ mod value;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
 pub use cors::Cors;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
-pub use reader::{Effective, InvalidValue, Origin, UnknownKey, Wording};
+pub use reader::{Effective, InvalidValue, Origin, Secret, Shown, UnknownKey, Wording};
 pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Storage, StorageType, Ui};
 
 use reader::Reader;
@@ -39,6 +44,8 @@ pub struct Config {
     pub database: Database,
     /// Where flag state lives.
     pub storage: Storage,
+    /// Who may call.
+    pub authentication: Authentication,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -58,6 +65,8 @@ pub struct Loaded {
     pub unknown: Vec<UnknownKey>,
     /// What works otherwise than somebody may expect, as sentences.
     pub notes: Vec<String>,
+    /// The configuration as callers may see it, without secrets (api spec, section 11.4).
+    pub document: serde_json::Value,
     /// Every key with its value and where that comes from, in the order of the documentation.
     pub effective: Vec<Effective>,
 }
@@ -106,13 +115,17 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         cors: Cors::read(&mut reader),
         database: Database::read(&mut reader),
         storage: Storage::read(&mut reader),
+        authentication: Authentication::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
         ui: Ui::read(&mut reader),
     };
+    authorization::read(&mut reader, config.authentication.required);
     sections::read_top_level(&mut reader);
+    let later = later::read(&mut reader);
     reader.finish().map_err(ConfigError::Values).map(|finished| Loaded {
+        document: document::of(&[finished.effective.as_slice(), &later].concat()),
         config,
         unknown: finished.unknown,
         notes: finished.notes,
@@ -276,9 +289,88 @@ mod tests {
     }
 
     #[test]
-    fn required_authentication_is_refused_rather_than_ignored() {
-        let error = load_yaml("authentication:\n  required: true\n", &[]).unwrap_err().to_string();
-        assert!(error.contains("authentication.required"), "{error}");
+    fn what_cannot_be_checked_yet_is_refused_rather_than_ignored() {
+        for (yaml, key) in [
+            ("methods: {kubernetes: {enabled: true}}", "authentication.methods.kubernetes.enabled"),
+            (
+                "session: {domain: x}\n  methods: {github: {enabled: true, client_id: a, client_secret: b, redirect_address: c}}",
+                "authentication.methods.github.enabled",
+            ),
+            (
+                "methods: {jwt: {enabled: true, jwks_url: 'https://keys'}}",
+                "authentication.methods.jwt.enabled",
+            ),
+        ] {
+            let error = load_yaml(&format!("authentication:\n  {yaml}\n"), &[]).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("not supported yet"), "{error}");
+        }
+        let yaml = "authentication: {required: true}\nauthorization: {required: true, local: {policy: {path: p.rego}}}\n";
+        let error = load_yaml(yaml, &[]).unwrap_err().to_string();
+        assert!(error.contains("authorization.required") && error.contains("not supported yet"), "{error}");
+    }
+
+    #[test]
+    fn the_token_method_is_read_from_file_and_environment() {
+        let yaml = "authentication:\n  required: true\n  exclude: {ofrep: true}\n  methods:\n    token: {enabled: true, cleanup: {interval: 2h}, bootstrap: {token: s3cret, expiration: 24h, metadata: {Origin: file}}}\n";
+        let loaded = load_yaml(
+            yaml,
+            &[
+                ("FLIPT_AUTHENTICATION_METHODS_TOKEN_BOOTSTRAP_METADATA_IS_BOOTSTRAP", "true"),
+                ("FLIPT_AUTHENTICATION_SESSION_CSRF_TRUSTED_ORIGINS", "http://a http://b"),
+            ],
+        )
+        .unwrap();
+        let authentication = &loaded.config.authentication;
+        let token = authentication.token.clone().unwrap();
+        assert!(authentication.required && authentication.exclude.ofrep);
+        assert_eq!(token.cleanup.interval, std::time::Duration::from_secs(7_200));
+        assert_eq!(token.cleanup.grace_period, std::time::Duration::from_secs(1_800));
+        assert_eq!(token.bootstrap.token.as_ref().unwrap().expose(), "s3cret");
+        let metadata: Vec<_> =
+            token.bootstrap.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(metadata, [("is_bootstrap", "true"), ("origin", "file")]);
+        assert_eq!(authentication.session.trusted_origins, ["http://a", "http://b"]);
+        assert!(loaded.unknown.is_empty(), "{:?}", loaded.unknown);
+        assert!(!format!("{:?} {}", loaded.config, to_yaml(&loaded.effective)).contains("s3cret"));
+    }
+
+    #[test]
+    fn authentication_and_authorization_are_refused_in_the_texts_that_scripts_know() {
+        let told = |pairs: &[(&str, &str)]| {
+            load(None, &environment(pairs)).unwrap_err().to_string().replace("loading configuration: ", "")
+        };
+        for (pairs, text) in [
+            (
+                &[("FLIPT_AUTHENTICATION_METHODS_TOKEN_CLEANUP_GRACE_PERIOD", "-1s")][..],
+                "field \"authentication.methodtoken.cleanup.grace_period\": positive non-zero duration required",
+            ),
+            (
+                &[
+                    ("FLIPT_AUTHENTICATION_METHODS_OIDC_ENABLED", "true"),
+                    ("FLIPT_AUTHENTICATION_SESSION_DOMAIN", "http://x:1"),
+                    ("FLIPT_AUTHENTICATION_METHODS_OIDC_PROVIDERS_MY_IDP_CLIENT_ID", "i"),
+                ][..],
+                "provider \"my_idp\": field \"client_secret\": non-empty value is required",
+            ),
+            (
+                &[
+                    ("FLIPT_AUTHENTICATION_METHODS_JWT_ENABLED", "true"),
+                    ("FLIPT_AUTHENTICATION_METHODS_JWT_JWKS_URL", "https://x"),
+                    ("FLIPT_AUTHENTICATION_METHODS_JWT_PUBLIC_KEY_FILE", "x"),
+                ][..],
+                "only one of jwks_url or public_key_file can be set",
+            ),
+            (
+                &[
+                    ("FLIPT_AUTHENTICATION_REQUIRED", "true"),
+                    ("FLIPT_AUTHORIZATION_REQUIRED", "true"),
+                    ("FLIPT_AUTHORIZATION_BACKEND", "bundle"),
+                ][..],
+                "authorization: bundle: configuration must be non-empty string",
+            ),
+        ] {
+            assert_eq!(told(pairs), text);
+        }
     }
 
     #[test]

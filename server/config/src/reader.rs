@@ -105,16 +105,56 @@ impl fmt::Display for UnknownKey {
 }
 
 /// A key with the value in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
     /// The key.
-    pub key: &'static str,
-    /// The value as a file would hold it; masked if it is secret.
-    pub value: String,
-    /// Whether the value stands in quotes in YAML.
-    pub text: bool,
+    pub key: String,
+    /// The value; masked if it is secret.
+    pub value: Shown,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// A value as it may be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    /// Describes a switch.
+    Bool(bool),
+    /// Describes a whole number.
+    Integer(i64),
+    /// Describes any other number.
+    Number(f64),
+    /// Describes a text.
+    Text(String),
+    /// Describes a time span.
+    Duration(Duration),
+    /// Describes a list of texts.
+    List(Vec<String>),
+    /// Describes texts under names of the writer's choice.
+    Map(BTreeMap<String, String>),
+    /// Indicates that there is a secret.
+    Secret,
+}
+
+impl Shown {
+    /// The value as it stands in YAML.
+    fn yaml(&self) -> String {
+        match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Number(value) => value.to_string(),
+            Self::Text(value) => quoted(value),
+            Self::Duration(value) => quoted(&duration::format(*value)),
+            Self::List(values) => {
+                format!("[{}]", values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", "))
+            }
+            Self::Map(values) => {
+                let entries = values.iter().map(|(name, value)| format!("{name:?}: {}", quoted(value)));
+                format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+            }
+            Self::Secret => quoted("***"),
+        }
+    }
 }
 
 pub(crate) struct Finished {
@@ -254,7 +294,7 @@ impl<'a> Reader<'a> {
         Origin::File { path: self.path.map(Path::to_owned).unwrap_or_default(), place }
     }
 
-    fn find(&mut self, key: &'static str) -> Option<(String, Origin)> {
+    fn find(&mut self, key: &str) -> Option<(String, Origin)> {
         self.known.insert(key.to_owned());
         let variable = variable(key);
         if let Some(text) = self.environment.get(&variable).filter(|text| !text.is_empty()) {
@@ -276,14 +316,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn record(&mut self, key: &'static str, value: String, text: bool, origin: Origin) {
-        self.effective.push(Effective { key, value, text, origin });
+    fn record(&mut self, key: &str, value: Shown, origin: Origin) {
+        self.effective.push(Effective { key: key.to_owned(), value, origin });
     }
 
     /// Reads a value with `parse`, which says what is allowed if it gives nothing.
     fn read<T>(
         &mut self,
-        key: &'static str,
+        key: &str,
         default: T,
         parse: impl FnOnce(&str) -> Option<T>,
         (refusal, allowed): (Refusal, &str),
@@ -301,57 +341,57 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn text(&mut self, key: &'static str, default: &str) -> String {
+    pub(crate) fn text(&mut self, key: &str, default: &str) -> String {
         let expected = (Refusal::Choice, "a text");
         let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), expected);
-        self.record(key, value.clone(), true, origin);
+        self.record(key, Shown::Text(value.clone()), origin);
         value
     }
 
     /// A text that is shown masked: whole, or the password of a URL.
-    pub(crate) fn secret_url(&mut self, key: &'static str, default: &str) -> (String, Origin) {
+    pub(crate) fn secret_url(&mut self, key: &str, default: &str) -> (String, Origin) {
         let expected = (Refusal::Choice, "a URL");
         let (value, origin) = self.read(key, default.to_owned(), |text| Some(text.to_owned()), expected);
-        self.record(key, mask_password(&value), true, origin.clone());
+        self.record(key, Shown::Text(mask_password(&value)), origin.clone());
         (value, origin)
     }
 
-    pub(crate) fn bool(&mut self, key: &'static str, default: bool) -> bool {
+    pub(crate) fn bool(&mut self, key: &str, default: bool) -> bool {
         let parse = |text: &str| match text {
             "1" | "t" | "T" | "true" | "True" | "TRUE" | "yes" | "on" => Some(true),
             "0" | "f" | "F" | "false" | "False" | "FALSE" | "no" | "off" => Some(false),
             _ => None,
         };
         let (value, origin) = self.read(key, default, parse, (Refusal::Type("bool"), "true or false"));
-        self.record(key, value.to_string(), false, origin);
+        self.record(key, Shown::Bool(value), origin);
         value
     }
 
-    pub(crate) fn port(&mut self, key: &'static str, default: u16) -> u16 {
+    pub(crate) fn port(&mut self, key: &str, default: u16) -> u16 {
         let expected = (Refusal::Port, "a port, 0 to 65535");
         let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
-        self.record(key, value.to_string(), false, origin);
+        self.record(key, Shown::Integer(value.into()), origin);
         value
     }
 
-    pub(crate) fn count(&mut self, key: &'static str, default: u32) -> u32 {
+    pub(crate) fn count(&mut self, key: &str, default: u32) -> u32 {
         let expected = (Refusal::Type("int"), "a whole number, 0 or more");
         let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
-        self.record(key, value.to_string(), false, origin);
+        self.record(key, Shown::Integer(value.into()), origin);
         value
     }
 
-    pub(crate) fn duration(&mut self, key: &'static str, default: Duration, least: Duration) -> Duration {
+    pub(crate) fn duration(&mut self, key: &str, default: Duration, least: Duration) -> Duration {
         let allowed = format!("a duration such as 500ms, 15s or 1h30m, at least {}", duration::format(least));
         let parse = |text: &str| duration::parse(text).filter(|duration| *duration >= least);
         let (value, origin) = self.read(key, default, parse, (Refusal::Duration, &allowed));
-        self.record(key, duration::format(value), true, origin);
+        self.record(key, Shown::Duration(value), origin);
         value
     }
 
     pub(crate) fn choice<T: Copy + PartialEq>(
         &mut self,
-        key: &'static str,
+        key: &str,
         default: T,
         choices: &[(&'static str, T)],
     ) -> (T, Origin) {
@@ -360,12 +400,60 @@ impl<'a> Reader<'a> {
         let parse = |text: &str| choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
         let (value, origin) = self.read(key, default, parse, (Refusal::Choice, &allowed));
         let name = choices.iter().find(|(_, choice)| *choice == value).map_or("", |(name, _)| *name);
-        self.record(key, name.to_owned(), true, origin.clone());
+        self.record(key, Shown::Text(name.to_owned()), origin.clone());
         (value, origin)
     }
 
+    /// A number that need not be whole.
+    pub(crate) fn number(&mut self, key: &str, default: f64) -> f64 {
+        let expected = (Refusal::Type("float64"), "a number");
+        let parse = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let (value, origin) = self.read(key, default, parse, expected);
+        self.record(key, Shown::Number(value), origin);
+        value
+    }
+
+    /// What `read` reads, without counting it among what is in force.
+    pub(crate) fn aside(&mut self, read: impl FnOnce(&mut Self)) -> Vec<Effective> {
+        let before = self.effective.len();
+        read(self);
+        self.effective.split_off(before)
+    }
+
+    /// A text without a default.
+    pub(crate) fn optional_text(&mut self, key: &str) -> Option<String> {
+        let (text, origin) = self.find(key)?;
+        self.record(key, Shown::Text(text.clone()), origin);
+        Some(text)
+    }
+
+    /// A text that is never shown.
+    pub(crate) fn secret(&mut self, key: &str) -> Option<Secret> {
+        let (text, origin) = self.find(key)?;
+        self.record(key, Shown::Secret, origin);
+        Some(Secret(text))
+    }
+
+    /// A duration without a default; negative ones count as zero, for checks that refuse both.
+    pub(crate) fn optional_duration(&mut self, key: &str) -> Option<(Duration, Origin)> {
+        let allowed = "a duration such as 500ms, 15s or 1h30m";
+        let parse = |text: &str| {
+            let negative = text.strip_prefix('-').and_then(duration::parse).map(|_| Duration::ZERO);
+            duration::parse(text).or(negative).map(Some)
+        };
+        let (value, origin) = self.read(key, None, parse, (Refusal::Duration, allowed));
+        let value = value?;
+        self.record(key, Shown::Duration(value), origin.clone());
+        Some((value, origin))
+    }
+
+    /// Records a value that follows from others.
+    pub(crate) fn derived(&mut self, key: &str, value: Shown) {
+        self.record(key, value, Origin::Default);
+    }
+
     /// A list of texts; one text is split at white space (config spec, section 1.3).
-    pub(crate) fn list(&mut self, key: &'static str, default: &[&str]) -> Vec<String> {
+    pub(crate) fn list(&mut self, key: &str, default: &[&str]) -> Vec<String> {
         self.known.insert(key.to_owned());
         let split = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let variable = variable(key);
@@ -377,7 +465,9 @@ impl<'a> Reader<'a> {
                 let values = match node.value {
                     Value::Null => split(&default.join(" ")),
                     Value::Scalar(text) => split(&text),
-                    Value::List(items) => items.iter().filter_map(|item| self.scalar_of(key, item)).collect(),
+                    Value::List(items) => {
+                        items.iter().filter_map(|item| self.scalar_of(key, item)).collect::<Vec<_>>()
+                    }
                     Value::Map(_) => {
                         self.fail(key, origin.clone(), "expected a list, got a map");
                         Vec::new()
@@ -387,8 +477,7 @@ impl<'a> Reader<'a> {
             } else {
                 (split(&default.join(" ")), Origin::Default)
             };
-        let shown = values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ");
-        self.record(key, format!("[{shown}]"), false, origin);
+        self.record(key, Shown::List(values.clone()), origin);
         values
     }
 
@@ -402,6 +491,57 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Texts under names of the writer's choice, in lower case (config spec, section 1.5).
+    pub(crate) fn map(&mut self, prefix: &'static str) -> BTreeMap<String, String> {
+        self.accept_all(prefix);
+        let mut map = BTreeMap::new();
+        let mut origin = Origin::Default;
+        for (name, node) in self.entries(prefix) {
+            if let Some(text) = self.scalar_of(&format!("{prefix}.{name}"), &node) {
+                origin = self.file_origin(node.place);
+                map.insert(name, text);
+            }
+        }
+        let below = format!("{}_", variable(prefix));
+        for (variable, value) in self.environment.iter().filter(|(_, value)| !value.is_empty()) {
+            if let Some(name) = variable.strip_prefix(&below).filter(|name| !name.is_empty()) {
+                origin = Origin::Environment(variable.clone());
+                map.insert(name.to_lowercase(), value.clone());
+            }
+        }
+        if !map.is_empty() {
+            self.record(prefix, Shown::Map(map.clone()), origin);
+        }
+        map
+    }
+
+    /// The names of blocks of the writer's choice that have these fields, in lower case. In a variable the
+    /// name is all before the first occurrence of a field (config spec, section 1.5).
+    pub(crate) fn blocks(&self, prefix: &str, fields: &[&str]) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = self.entries(prefix).into_iter().map(|(name, _)| name).collect();
+        let below = format!("{}_", variable(prefix));
+        for variable in self.environment.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name) {
+            let Some(rest) = variable.strip_prefix(&below) else { continue };
+            let ends = fields.iter().filter_map(|field| rest.find(&format!("_{}", field.to_uppercase())));
+            names.extend(ends.min().and_then(|end| rest.get(..end)).map(str::to_lowercase));
+        }
+        names
+    }
+
+    fn entries(&self, prefix: &str) -> Vec<(String, Node)> {
+        match self.tree.as_ref().and_then(|tree| tree.get(prefix)).map(|node| &node.value) {
+            Some(Value::Map(entries)) => {
+                entries.iter().map(|(name, _, node)| (name.clone(), node.clone())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a value was refused already.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.errors.is_empty()
     }
 
     /// Reports what was read and what nobody asked for.
@@ -518,6 +658,24 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A text that does not show itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Replaces the password of a URL, and every query parameter that may hold one.
 fn mask_password(url: &str) -> String {
     let (url, query) = url.split_once('?').map_or((url, None), |(url, query)| (url, Some(query)));
@@ -558,8 +716,8 @@ pub(crate) fn to_yaml(effective: &[Effective]) -> String {
             yaml.push_str(&format!("{}{part}:\n", "  ".repeat(open.len())));
             open.push(part);
         }
-        let value = if entry.text { quoted(&entry.value) } else { entry.value.clone() };
-        yaml.push_str(&format!("{}{leaf}: {value}  # {}\n", "  ".repeat(open.len()), entry.origin));
+        let (indent, value) = ("  ".repeat(open.len()), entry.value.yaml());
+        yaml.push_str(&format!("{indent}{leaf}: {value}  # {}\n", entry.origin));
     }
     yaml
 }

@@ -265,12 +265,9 @@ impl Meta {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
         reader.bool("meta.check_for_updates", true);
         reader.bool("meta.telemetry_enabled", true);
-        let directory = reader.text("meta.state_directory", "");
-        let state_directory = if directory.is_empty() {
-            crate::user_config_directory(reader.environment()).join("flipt")
-        } else {
-            directory.into()
-        };
+        let default = crate::user_config_directory(reader.environment()).join("flipt");
+        let directory = reader.text("meta.state_directory", &default.to_string_lossy());
+        let state_directory = if directory.is_empty() { default } else { directory.into() };
         Self { state_directory }
     }
 }
@@ -321,41 +318,12 @@ fn is_color(text: &str) -> bool {
     })
 }
 
-/// Sections of Flipt that this version does not have. They are not "unknown", but whoever sets them should
-/// hear about it.
-const LATER: [&str; 6] = ["cache", "audit", "analytics", "tracing", "metrics", "experimental"];
-
-/// Sections that protect something: ignoring them would be worse than not starting.
-const PROTECTING: [&str; 2] = ["authentication", "authorization"];
-
 pub(crate) fn read_top_level(reader: &mut Reader<'_>) {
     let version = reader.text("version", "1.0");
     if version.trim() != "1.0" {
         let origin = reader.is_set("version").unwrap_or(Origin::Default);
         let problem = format!("invalid version: {version}");
         reader.fail_with(Wording::Fixed, "version", origin, problem, "1.0");
-    }
-    for section in LATER {
-        if let Some(origin) = reader.is_set(section) {
-            reader.note(format!("{origin}: section {section} has no effect in this version"));
-        }
-        reader.accept_all(section);
-    }
-    for section in PROTECTING {
-        let key: &'static str =
-            if section == "authentication" { "authentication.required" } else { "authorization.required" };
-        if reader.bool(key, false) {
-            let origin = reader.is_set(key).unwrap_or(Origin::Default);
-            reader.fail(
-                key,
-                origin,
-                "this version cannot check credentials on the server yet, and does not start without what it was told to check",
-            );
-        }
-        if let Some(origin) = reader.is_set(section) {
-            reader.note(format!("{origin}: section {section} has no effect in this version"));
-        }
-        reader.accept_all(section);
     }
     reader.accept_all("cloud");
 }

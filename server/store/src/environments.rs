@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use flipt_model::DEFAULT_ENVIRONMENT;
 
-use crate::{Database, Environment, SqlStore, Store, StoreError, database::params};
+use crate::{AuthenticationStore, Database, Environment, SqlStore, Store, StoreError, database::params};
 
 /// The environments of a server. One of them is the default: the one that the v1 API knows.
 #[derive(Clone)]
@@ -117,6 +117,12 @@ impl SqlEnvironments {
                 .map(|(key, store)| (key.clone(), Arc::new(store.clone()) as Arc<dyn Environment>))
                 .collect(),
         }
+    }
+
+    /// The credentials of the database. They belong to no environment.
+    #[must_use]
+    pub fn authentications(&self) -> Arc<dyn AuthenticationStore> {
+        Arc::new(self.default.clone())
     }
 
     /// Catches up with writes of other processes, in every environment.

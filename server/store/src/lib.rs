@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod authentications;
 mod constraints;
 pub mod database;
 mod distributions;
@@ -29,6 +30,7 @@ mod state;
 mod store;
 mod variants;
 
+pub use authentications::{AuthenticationPage, AuthenticationStore, NewAuthentication};
 pub use database::{ConnectError, Database, DatabaseOptions};
 pub use environments::{Environments, SqlEnvironments};
 pub use error::StoreError;

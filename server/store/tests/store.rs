@@ -501,7 +501,7 @@ async fn a_database_behind_is_refused_until_it_is_migrated() {
     migrations::run(&database, Policy::FirstRun).await.unwrap();
     migrations::check(&database).await.unwrap();
     let mut transaction = database.write().await.unwrap();
-    transaction.script("UPDATE schema_migrations SET version = 15;").await.unwrap();
+    transaction.script("UPDATE schema_migrations SET version = 14;").await.unwrap();
     transaction.commit().await.unwrap();
     let refused = migrations::run(&database, Policy::FirstRun).await.unwrap_err();
     assert_eq!(
@@ -517,6 +517,26 @@ async fn a_database_behind_is_refused_until_it_is_migrated() {
     transaction.commit().await.unwrap();
     let dirty = migrations::run(&database, Policy::Forced).await.unwrap_err();
     assert_eq!(dirty.to_string(), "Dirty database version 99. Fix and force version.");
+}
+
+#[tokio::test]
+async fn a_database_of_flipt_is_taken_over_at_the_first_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flipt.db");
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/conformance/databases/flipt.db");
+    std::fs::copy(recorded, &file).unwrap();
+    let url = format!("file:{}", file.display());
+    let database = Database::open(&url, DatabaseOptions::default()).await.unwrap();
+    let migrated = migrations::run(&database, Policy::FirstRun).await.unwrap();
+    assert_eq!(migrated.from, Some(15));
+    migrations::check(&database).await.unwrap();
+    let store = SqlStore::open(database).await.unwrap();
+    assert!(
+        store
+            .get_namespace(&pb::GetNamespaceRequest { key: "legacy".into(), ..Default::default() })
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{
 };
 
 calls! {
-    impl EnvironmentsService below "api/v2/environments";
+    impl EnvironmentsService as "environments.EnvironmentsService" below "api/v2/environments";
 
     list_environments(pb::ListEnvironmentsRequest) -> pb::ListEnvironmentsResponse = environments::list,
         query GET "";

@@ -8,7 +8,7 @@ use crate::{
 };
 
 calls! {
-    impl Flipt below "api/v1/";
+    impl Flipt as "flipt.Flipt" below "api/v1/";
 
     evaluate(pb::EvaluationRequest) -> pb::EvaluationResponse = evaluate::single;
     batch_evaluate(pb::BatchEvaluationRequest) -> pb::BatchEvaluationResponse = evaluate::batch;

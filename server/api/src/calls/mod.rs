@@ -1,24 +1,32 @@
 //! The lists of all calls, a file per service. Both transports are made from them.
 
+mod authentication;
+mod authentication_method_token;
 mod environments;
 mod flipt;
+mod public_authentication;
 
 use crate::rest::Bindings;
 
-/// The REST bindings of every call that has some.
-pub(crate) fn bindings() -> Bindings {
-    Bindings::new(flipt::bindings().chain(environments::bindings()).collect())
+/// The REST bindings of every call that has some, of the services that are offered.
+pub(crate) fn bindings(offered: impl Fn(&str) -> bool) -> Bindings {
+    let all = flipt::bindings()
+        .chain(environments::bindings())
+        .chain(public_authentication::bindings())
+        .chain(authentication::bindings())
+        .chain(authentication_method_token::bindings());
+    Bindings::new(all.filter(|binding| offered(binding.service)).collect())
 }
 
 /// Writes both transports of every call of a service from one list: handler, gRPC method and REST paths.
 ///
 /// `body` calls take their message from the JSON body, `query` calls from the query string. Paths are
-/// relative to the one that the list begins with.
+/// relative to the one that the list begins with. A handler with `(caller)` is told who is calling.
 macro_rules! calls {
     (
-        impl $service:ident below $prefix:literal;
+        impl $service:ident as $name:literal below $prefix:literal;
         $(
-            $method:ident($request:ty) -> $response:ty = $module:ident::$handler:ident
+            $method:ident($request:ty) -> $response:ty = $module:ident::$handler:ident $(($caller:ident))?
             $(, $source:ident $verb:ident $($path:literal)+ )? ;
         )+
     ) => {
@@ -30,9 +38,26 @@ macro_rules! calls {
                     request: tonic::Request<$request>,
                 ) -> Result<tonic::Response<$response>, tonic::Status> {
                     let start = std::time::Instant::now();
-                    let result = $module::$handler(self, request.get_ref()).await;
+                    let caller = $crate::admission::caller(&request);
+                    let result = run::$method(self, &caller, request.get_ref()).await;
                     $crate::log_call(stringify!($method), start, &result);
                     Ok(tonic::Response::new(result.map_err(tonic::Status::from)?))
+                }
+            )+
+        }
+
+        /// Each call, told who is calling whether its handler asks or not.
+        mod run {
+            use super::*;
+
+            $(
+                pub(super) async fn $method(
+                    api: &$crate::Api,
+                    _caller: &flipt_auth::Caller,
+                    request: &$request,
+                ) -> Result<$response, flipt_serving::Error> {
+                    $(let $caller = _caller;)?
+                    $module::$handler(api, $($caller,)? request).await
                 }
             )+
         }
@@ -41,22 +66,32 @@ macro_rules! calls {
         pub(super) fn bindings() -> impl Iterator<Item = $crate::rest::Binding> {
             let mut bindings = Vec::new();
             $($(
-                let invoke: $crate::rest::Invoke = |api, body, parameters| {
+                let invoke: $crate::rest::Invoke = |api, caller, body, parameters| {
                     Box::pin(async move {
                         let start = std::time::Instant::now();
                         let result = async {
                             let request: $request = calls!(@read $source body parameters);
-                            $module::$handler(api, &request).await
+                            run::$method(api, caller, &request).await
                         }
                         .await;
                         $crate::log_call(stringify!($method), start, &result);
                         $crate::transcode::to_json(&result?)
                     })
                 };
+                let encode: $crate::rest::Encode = |body, parameters| {
+                    let request: $request = calls!(@read $source body parameters);
+                    Ok(flipt_auth::Asked {
+                        message: <$request as prost::Name>::full_name(),
+                        bytes: prost::Message::encode_to_vec(&request),
+                    })
+                };
                 for path in [$(concat!($prefix, $path)),+] {
                     bindings.push($crate::rest::Binding {
                         method: http::Method::$verb,
                         path,
+                        service: $name,
+                        reads_body: calls!(@reads_body $source),
+                        encode,
                         invoke,
                         answer: <$response as prost::Name>::full_name,
                     });
@@ -65,6 +100,8 @@ macro_rules! calls {
             bindings.into_iter()
         }
     };
+    (@reads_body body) => { true };
+    (@reads_body query) => { false };
     (@read body $body:ident $parameters:ident) => { $crate::transcode::from_body($body, $parameters)? };
     (@read query $body:ident $parameters:ident) => {{
         let _ = $body;

@@ -27,7 +27,8 @@ const fn steps(dialect: Dialect) -> &'static [Migration] {
 /// When pending migrations run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// On an empty database only; one that is behind is refused. For servers and importers.
+    /// On an empty database, and the additions of this program on a database as Flipt v1.61 leaves it; one that
+    /// is older is refused. For servers and importers.
     FirstRun,
     /// Always. For `flipt migrate` and `--force-migrate`.
     Forced,
@@ -102,14 +103,16 @@ pub(crate) async fn advance(
     match from {
         // A newer program ran here: migrations only add, so this one can serve.
         Some(version) if version >= newest => return Ok(Migrated { from, to: version }),
+        // Ours, on top of Flipt's last, only add: a database of Flipt v1.61 is taken over as it is.
+        Some(version) if version >= dialect.flipt_schema_version() => {}
         Some(_) if policy == Policy::FirstRun => return Err(StoreError::MigrationsPending),
-        Some(version) if version < dialect.flipt_schema_version() => {
+        Some(version) => {
             return Err(StoreError::Invalid(format!(
                 "schema version {version} is older than {}: upgrade the database with Flipt v1.61 first",
                 dialect.flipt_schema_version()
             )));
         }
-        _ => {}
+        None => {}
     }
     for step in steps(dialect).iter().filter(|step| from.is_none_or(|version| step.version > version)) {
         transaction.script(step.sql).await?;

@@ -10,7 +10,7 @@ pub mod tag;
 use std::sync::Arc;
 
 use flipt_proto::{evaluation, flipt as legacy, ofrep};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, request::Parts};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
@@ -74,6 +74,44 @@ impl Operation {
         }
     }
 
+    /// The request message in a body, by its full name and as protobuf. The path beats the body.
+    fn message(&self, body: &[u8]) -> Result<(String, Vec<u8>), Error> {
+        match self {
+            Self::Boolean | Self::Variant => encoded(&decode::<evaluation::EvaluationRequest>(body)?),
+            Self::Batch => encoded(&decode::<evaluation::BatchEvaluationRequest>(body)?),
+            Self::Legacy { namespace } => {
+                let mut request = decode::<legacy::EvaluationRequest>(body)?;
+                if let Some(namespace) = namespace {
+                    request.namespace_key.clone_from(namespace);
+                }
+                encoded(&request)
+            }
+            Self::LegacyBatch { namespace } => {
+                let mut request = decode::<legacy::BatchEvaluationRequest>(body)?;
+                if let Some(namespace) = namespace {
+                    request.namespace_key.clone_from(namespace);
+                }
+                encoded(&request)
+            }
+            Self::OfrepConfiguration => encoded(&ofrep::GetProviderConfigurationRequest::default()),
+            Self::OfrepFlag { key } => {
+                let mut request = decode::<ofrep::EvaluateFlagRequest>(body)?;
+                request.key.clone_from(key);
+                encoded(&request)
+            }
+            Self::OfrepBulk => encoded(&decode::<ofrep::EvaluateBulkRequest>(body)?),
+        }
+    }
+
+    /// Full name of the service that the operation belongs to.
+    const fn service(&self) -> &'static str {
+        match self {
+            Self::Boolean | Self::Variant | Self::Batch => "flipt.evaluation.EvaluationService",
+            Self::Legacy { .. } | Self::LegacyBatch { .. } => "flipt.Flipt",
+            Self::OfrepConfiguration | Self::OfrepFlag { .. } | Self::OfrepBulk => "flipt.ofrep.OFREPService",
+        }
+    }
+
     fn answer(&self) -> String {
         match self {
             Self::Boolean => evaluation::BooleanEvaluationResponse::full_name(),
@@ -93,6 +131,8 @@ impl Operation {
 pub struct Offer {
     /// The only verb.
     pub method: Method,
+    /// Full name of the service that the operation belongs to.
+    pub service: &'static str,
     /// Full name of the answer's message.
     pub answer: String,
 }
@@ -116,8 +156,11 @@ impl EvaluationHttp {
     pub fn offer(path: &str) -> Option<Offer> {
         let segments = path::split(path)?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        Operation::of(&segments)
-            .map(|operation| Offer { method: operation.method(), answer: operation.answer() })
+        Operation::of(&segments).map(|operation| Offer {
+            method: operation.method(),
+            service: operation.service(),
+            answer: operation.answer(),
+        })
     }
 
     /// Whether this service answers for a path: every operation, and all below `/evaluate/v1` and `/ofrep`.
@@ -129,12 +172,52 @@ impl EvaluationHttp {
             || Operation::of(&segments).is_some()
     }
 
+    /// The message that a request to an operation's path stands for, for whoever decides about it before it
+    /// is answered: its full name, and the message as protobuf.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`] if the body is no such message; [`Code::NotFound`] for other paths.
+    pub fn message(path: &str, body: &[u8]) -> Result<(String, Vec<u8>), Error> {
+        let segments = path::split(path).unwrap_or_default();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let operation = Operation::of(&segments).ok_or_else(|| Error::new(Code::NotFound, "Not Found"))?;
+        operation.message(body)
+    }
+
+    /// Answers a request whose caller was admitted by somebody else: the gate is not asked.
+    pub fn answer_admitted(&self, head: &Parts, body: &[u8]) -> Response<Full<Bytes>> {
+        let segments = path::split(head.uri.path()).unwrap_or_default();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let result = Operation::of(&segments)
+            .ok_or_else(|| Error::new(Code::NotFound, "Not Found"))
+            .and_then(|operation| {
+                if head.method != operation.method() {
+                    return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
+                }
+                self.perform(&operation, &Scope::All, &head.headers, body)
+            });
+        self.reply(&segments, result)
+    }
+
+    fn reply(
+        &self,
+        segments: &[&str],
+        result: Result<Response<Full<Bytes>>, Error>,
+    ) -> Response<Full<Bytes>> {
+        let mut response = match result {
+            Ok(response) => response,
+            Err(error) if segments.first() == Some(&"ofrep") => reply::ofrep_error(&error),
+            Err(error) => error_reply(&error),
+        };
+        self.evaluator.source().annotate(response.headers_mut());
+        response
+    }
+
     /// Answers a request to a path that [`EvaluationHttp::owns`].
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let segments = path::split(head.uri.path()).unwrap_or_default();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let is_ofrep = segments.first() == Some(&"ofrep");
         let result = async {
             let operation =
                 Operation::of(&segments).ok_or_else(|| Error::new(Code::NotFound, "Not Found"))?;
@@ -146,13 +229,7 @@ impl EvaluationHttp {
             self.perform(&operation, &scope, &head.headers, &body)
         }
         .await;
-        let mut response = match result {
-            Ok(response) => response,
-            Err(error) if is_ofrep => reply::ofrep_error(&error),
-            Err(error) => error_reply(&error),
-        };
-        self.evaluator.source().annotate(response.headers_mut());
-        response
+        self.reply(&segments, result)
     }
 
     fn perform(
@@ -197,6 +274,10 @@ impl EvaluationHttp {
         };
         answer.map(json_reply)
     }
+}
+
+fn encoded<M: prost::Message + prost::Name>(message: &M) -> Result<(String, Vec<u8>), Error> {
+    Ok((M::full_name(), message.encode_to_vec()))
 }
 
 fn answer<T: Message, R: ToJson>(

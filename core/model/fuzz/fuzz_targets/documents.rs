@@ -1,0 +1,42 @@
+//! Files for import: nothing makes the readers panic, and whatever they read is written and read back equal.
+
+#![no_main]
+
+use flipt_model::Namespace;
+use flipt_model::document::{Encoding, ImportDocument, read_import, write};
+use libfuzzer_sys::fuzz_target;
+
+const ENCODINGS: [Encoding; 2] = [Encoding::Yaml, Encoding::Json];
+
+fuzz_target!(|bytes: &[u8]| {
+    for encoding in ENCODINGS {
+        if let Ok(documents) = read_import(bytes, encoding) {
+            let namespaces: Vec<Namespace> = documents.into_iter().map(namespace).collect();
+            for encoding in ENCODINGS {
+                check(&namespaces, encoding);
+            }
+        }
+    }
+});
+
+fn namespace(document: ImportDocument) -> Namespace {
+    let named = document.namespace.unwrap_or_default();
+    Namespace {
+        key: named.key,
+        name: named.name,
+        description: named.description,
+        flags: document.flags,
+        segments: document.segments,
+    }
+}
+
+/// What is written reads back equal, unless the writer says what it left out.
+fn check(namespaces: &[Namespace], encoding: Encoding) {
+    let written = write(namespaces, encoding);
+    let read = read_import(written.text.as_bytes(), encoding)
+        .unwrap_or_else(|error| panic!("{error} at {:?}\n{}", error.place(), written.text));
+    if written.warnings.is_empty() {
+        let read: Vec<Namespace> = read.into_iter().map(namespace).collect();
+        assert_eq!(read, namespaces, "{}", written.text);
+    }
+}
