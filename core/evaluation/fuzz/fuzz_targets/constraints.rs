@@ -42,7 +42,11 @@ fuzz_target!(|text: &str| {
         let other = case.holds(opposite, &value).expect("its opposite can be evaluated");
         let both_parse = case.both_parse(&operator, &value);
         assert!(!(holds && other), "{operator} and {opposite} never both hold");
-        assert_eq!(holds || other, both_parse, "{operator} or {opposite} holds if the values can be compared");
+        assert_eq!(
+            holds || other,
+            both_parse,
+            "{operator} or {opposite} holds if the values can be compared"
+        );
     }
 });
 
@@ -107,7 +111,11 @@ impl Case<'_> {
             }
             _ => {
                 let list = matches!(operator, "isoneof" | "isnotoneof");
-                let value = if list { if self.constraint_type == ConstraintType::Number { "0" } else { return false } } else { value };
+                let value = if list {
+                    if self.constraint_type == ConstraintType::Number { "0" } else { return false }
+                } else {
+                    value
+                };
                 ["eq", "neq"].iter().any(|operator| self.holds(operator, value) == Some(true))
             }
         }

@@ -19,7 +19,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn namespace(document: ImportDocument) -> Namespace {
+/// Ranks of files before version 1.1 are kept as they are written, and checked when they are stored; a document
+/// that is written today has none, because its order says the same.
+fn namespace(mut document: ImportDocument) -> Namespace {
+    for flag in &mut document.flags {
+        (1..).zip(&mut flag.rules).for_each(|(rank, rule)| rule.rank = rank);
+        (1..).zip(&mut flag.rollouts).for_each(|(rank, rollout)| rollout.rank = rank);
+    }
     let named = document.namespace.unwrap_or_default();
     Namespace {
         key: named.key,
