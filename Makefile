@@ -58,6 +58,7 @@ schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SE
 check: setup ## Formatting, and one TLS provider in the whole tree
 	cargo fmt --all --check
 	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
+	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
 		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
 		cargo tree --workspace --target all --edges normal,build --invert ring >&2; exit 1; \
@@ -69,15 +70,18 @@ lint: setup ## Clippy, warnings denied
 format: setup ## Format the code
 	cargo fmt --all
 	rustfmt --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
+	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --profile ship-sidecar --package flipt-sidecar
 	cargo build --quiet --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
 
-bench: setup ## Benchmarks, as ratios against a floor measured in the same run
+bench: setup ## Benchmarks, as ratios against a floor measured in the same run; then imports and exports
 	cargo build --quiet --release -p flipt -p flipt-sidecar -p flipt-dev-s3
 	cargo bench --workspace
+	cargo build --quiet --workspace --bins
+	@exec "$(CARGO_TARGET_DIR)/debug/measure_import" "$(CARGO_TARGET_DIR)/release/flipt"
 
 audit: setup ## Licences and sources of every dependency
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$(CACHE)/tools" cargo-deny@0.20.2

@@ -22,6 +22,7 @@
 mod binaries;
 mod cli;
 mod clients;
+pub mod documents;
 mod failure;
 pub mod grpc;
 pub mod http;

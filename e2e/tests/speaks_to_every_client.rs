@@ -495,7 +495,6 @@ macro_rules! with_a_static_token {
     ($($promise:ident: $client:expr => $expected:expr;)+) => {
         $(
             #[tokio::test]
-            #[ignore = "the server does not check static tokens yet"]
             async fn $promise() {
                 let answers = without_nulls(without_services(ask_server_with_token($client).await));
                 // Sorted on both sides: only engines give segments in any order.

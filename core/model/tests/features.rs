@@ -62,7 +62,7 @@ fn recorded_files_are_accepted_or_refused_as_recorded() {
         }
         match loaded {
             Ok(_) => assert!(case["accepted"] == true, "{case}"),
-            Err(LoadError::Invalid { issues }) => {
+            Err(LoadError::Invalid { issues, .. }) => {
                 let messages: Vec<Value> = issues.iter().map(|issue| issue.message.clone().into()).collect();
                 assert!(issues.iter().all(|issue| issue.file == field("file") && issue.line > 0));
                 assert!(case["accepted"] == false && field("error").is_empty(), "{case} {messages:?}");
@@ -509,7 +509,7 @@ fn rollouts_keep_their_place_even_if_they_do_nothing() {
     assert_eq!((rollouts[0].description.as_str(), &rollouts[0].rule), ("d", &RolloutRule::None));
     assert_eq!(
         rollouts[1].rule,
-        RolloutRule::Segment { segments: vec!["s".into()], operator: SegmentOperator::Or, value: false }
+        RolloutRule::Segment { segments: vec!["s".into()], operator: SegmentOperator::And, value: false }
     );
     assert_eq!(rollouts[2].rule, RolloutRule::Threshold { percentage: 33.333_332, value: true });
 }
@@ -576,7 +576,7 @@ fn an_export_is_a_feature_file_as_far_as_the_schema_reaches() {
     for document in text.split("---\n") {
         match load_features(&[("features.yml", document)]) {
             Ok(snapshot) => assert!(snapshot.namespaces.len() <= 2),
-            Err(LoadError::Invalid { issues }) => {
+            Err(LoadError::Invalid { issues, .. }) => {
                 refused.extend(issues.into_iter().map(|issue| issue.message))
             }
             Err(error) => panic!("{error}"),

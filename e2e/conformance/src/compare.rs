@@ -99,7 +99,7 @@ fn difference(path: &[String], expected: &Value, actual: &Value) -> String {
 }
 
 /// Whether a pattern with `*` for one element and a leading `**` for any number of them names this path.
-fn selects(pattern: &str, path: &[String]) -> bool {
+pub(crate) fn selects(pattern: &str, path: &[String]) -> bool {
     let elements: Vec<&str> = pattern.split('.').collect();
     let matches = |elements: &[&str], path: &[String]| {
         elements.len() == path.len()

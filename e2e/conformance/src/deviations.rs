@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs};
 
 use serde::Deserialize;
 
-use crate::{Error, Outcome};
+use crate::{
+    Error, Outcome, Scenario,
+    instead::{self, Instead},
+};
 
 /// The lists of `deviations.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -12,6 +15,8 @@ use crate::{Error, Outcome};
 pub struct Deviations {
     #[serde(default, rename = "deviation")]
     deviations: Vec<Deviation>,
+    #[serde(default)]
+    instead: Vec<Instead>,
     #[serde(default, rename = "later")]
     later: Vec<Later>,
 }
@@ -75,6 +80,13 @@ impl Deviations {
         Some(&later.feature)
     }
 
+    /// Puts our values into the expected answers of a file, where they differ from the recorded ones on purpose.
+    /// Tells for every step whether it had any.
+    pub(crate) fn replace(&self, file: &str, scenario: &mut Scenario) -> Vec<bool> {
+        let entries: Vec<&Instead> = self.instead.iter().filter(|entry| entry.is_about(file)).collect();
+        instead::apply(scenario, &entries)
+    }
+
     /// Entries that name no case file, or say nothing about why.
     #[must_use]
     pub fn unfounded(&self, files: &BTreeSet<String>) -> Vec<String> {
@@ -86,6 +98,18 @@ impl Deviations {
             }
             if deviation.reason.is_empty() {
                 found.push(format!("deviation in {}: no reason", deviation.file));
+            }
+        }
+        for entry in &self.instead {
+            let comes_up = files.iter().filter(|file| entry.is_about(file)).any(|file| {
+                Scenario::read(file)
+                    .is_ok_and(|mut scenario| instead::apply(&mut scenario, &[entry]).contains(&true))
+            });
+            if !comes_up || entry.reason.is_empty() {
+                let Instead { area, at, recorded, .. } = entry;
+                found.push(format!(
+                    "instead of {recorded} at {at} in {area}: comes up nowhere, or has no reason"
+                ));
             }
         }
         for later in self.later.iter().filter(|later| later.steps.is_empty() != later.file.is_none()) {
@@ -131,6 +155,7 @@ impl Deviations {
                 true if is_listed => {
                     verdict.problems.push(format!("{:?} does not deviate any more", outcome.step));
                 }
+                true if outcome.is_replaced => verdict.deviating += 1,
                 true => verdict.passed += 1,
                 false if whole || is_listed || outcome.is_defect => verdict.deviating += 1,
                 false => verdict.problems.push(format!(
@@ -158,7 +183,7 @@ mod tests {
 
     fn outcome(step: &str, differs: bool) -> Outcome {
         let differences = if differs { vec!["x".to_owned()] } else { Vec::new() };
-        Outcome { step: step.to_owned(), differences, is_defect: false }
+        Outcome { step: step.to_owned(), differences, is_defect: false, is_replaced: false }
     }
 
     fn lists(text: &str) -> Deviations {

@@ -14,6 +14,7 @@ mod error;
 mod evaluations;
 mod grpc;
 pub mod http;
+mod instead;
 mod pattern;
 mod process;
 mod replay;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde_json::Value;
 
 use crate::{
-    Error, Scenario, Server, Workspace,
+    Deviations, Error, Scenario, Server, Workspace,
     command::{self, Input},
     compare::{self, Rules},
     grpc, http,
@@ -23,6 +23,8 @@ pub struct Outcome {
     pub differences: Vec<String>,
     /// Whether the recorded answer is a defect that need not be copied.
     pub is_defect: bool,
+    /// Whether a value of ours was expected in place of a recorded one.
+    pub is_replaced: bool,
 }
 
 /// Replays the case file `<area>/<name>` with this binary.
@@ -31,8 +33,9 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`Error`] if the case file cannot be read.
-pub fn replay(binary: &Path, file: &str) -> Result<Vec<Outcome>, Error> {
-    let scenario = Scenario::read(file)?;
+pub fn replay(binary: &Path, file: &str, deviations: &Deviations) -> Result<Vec<Outcome>, Error> {
+    let mut scenario = Scenario::read(file)?;
+    let replaced = deviations.replace(file, &mut scenario);
     let names = scenario.step_names();
     let mut differences = Vec::new();
     match Replay::start(binary, file, &scenario) {
@@ -47,10 +50,12 @@ pub fn replay(binary: &Path, file: &str) -> Result<Vec<Outcome>, Error> {
         .into_iter()
         .zip(differences)
         .zip(&scenario.steps)
-        .map(|((step, differences), recorded)| Outcome {
+        .zip(replaced)
+        .map(|(((step, differences), recorded), is_replaced)| Outcome {
             step,
             differences,
             is_defect: recorded.defect.is_some(),
+            is_replaced,
         })
         .collect())
 }

@@ -39,7 +39,7 @@ pub fn judge(binary: &Path, files: &[String], deviations: &Deviations) -> Result
                 loop {
                     let taken = next.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some((index, file)) = taken else { break };
-                    let line = replay(binary, file).map(|outcomes| Line {
+                    let line = replay(binary, file, deviations).map(|outcomes| Line {
                         file: file.clone(),
                         verdict: deviations.judge(file, &outcomes),
                     });

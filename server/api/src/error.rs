@@ -23,11 +23,12 @@ impl<T> Fails<T> for Result<T, StoreError> {
                 StoreError::Invalid(_) => Code::InvalidArgument,
                 StoreError::Exists(_) => Code::AlreadyExists,
                 StoreError::Conflict(_) => Code::Aborted,
-                StoreError::MigrationsPending | StoreError::Content(_) | StoreError::Database(_) => {
-                    Code::Internal
-                }
+                StoreError::ReadOnly
+                | StoreError::MigrationsPending
+                | StoreError::Content(_)
+                | StoreError::Database(_) => Code::Internal,
             };
-            if code == Code::Internal {
+            if code == Code::Internal && !matches!(error, StoreError::ReadOnly) {
                 tracing::error!(error = %error, "store failed");
             }
             Error::new(code, error.to_string())

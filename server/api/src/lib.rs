@@ -36,7 +36,11 @@ mod transcode;
 mod v2;
 mod variants;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
@@ -98,6 +102,12 @@ impl Api {
             .resolve(requested)
             .and_then(|(key, environment)| Some((environment, self.snapshots.get(key)?.clone())));
         found.ok_or_else(|| Error::unknown_environment(requested))
+    }
+
+    /// The same, telling OFREP clients to poll this often at most.
+    #[must_use]
+    pub fn with_polling(self, interval: Duration) -> Self {
+        Self { evaluator: self.evaluator.with_polling(interval), ..self }
     }
 
     /// Evaluates on the store's current state.

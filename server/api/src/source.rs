@@ -40,6 +40,10 @@ impl Source for LiveEnvironment {
     }
 
     fn unknown_namespace(&self) -> UnknownNamespace {
-        UnknownNamespace::NamesFlag
+        if self.environment.knows_every_namespace() {
+            UnknownNamespace::NamesNamespace
+        } else {
+            UnknownNamespace::NamesFlag
+        }
     }
 }

@@ -20,7 +20,7 @@ fn info(loaded: &Loaded) -> Value {
         "os": std::env::consts::OS,
         "arch": architecture(),
         "authentication": {"required": loaded.config.authentication.required},
-        "storage": {"type": "database"},
+        "storage": {"type": loaded.config.storage.kind.name()},
         "analytics": {},
         "ui": {},
     });

@@ -22,7 +22,7 @@ use flipt_proto::{
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
 };
-use flipt_store::{SqlEnvironments, migrations::Policy};
+use flipt_store::migrations::Policy;
 use flipt_telemetry::Registry;
 use tokio::{
     net::TcpListener,
@@ -30,15 +30,20 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::{about, config::Sources, database, failure::Failure, health, publisher::Publisher, reflection};
+use crate::{
+    about,
+    config::Sources,
+    failure::Failure,
+    health,
+    publisher::Publisher,
+    reflection,
+    storage::{self, Storage},
+};
 
 /// How long open requests may go on after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often the database is asked for writes of other processes.
-const REFRESH: Duration = Duration::from_secs(1);
 /// Head size as Flipt's (api spec, section 2.1).
 const LIMITS: ListenerLimits = ListenerLimits { head_bytes: 1024 * 1024, connections: 4_096 };
 /// Longest time a gRPC call may take.
@@ -57,10 +62,10 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let http_listener = bind(&config.server.host, config.server.http_port, "http").await?;
 
     let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
-    let store = database::open_environments(&config, policy).await?;
-    let environments = store.shared();
-
     let registry = Registry::default();
+    let Storage { environments, credentials, keeper, database } =
+        storage::open(&config, policy, &registry).await?;
+
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
     let (stop, stopped) = watch::channel(false);
     let until_stop = || {
@@ -70,13 +75,13 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
-    let authentications = Authentications::new(store.authentications(), config.authentication.clone());
+    let authentications = Authentications::new(credentials, config.authentication.clone());
     authentications
         .bootstrap()
         .await
         .map_err(|error| Failure::new(format!("creating bootstrap token: {error}")))?;
     let guard = Guard::new(authentications.clone(), environments.iter().skip(1).map(|(key, _)| key));
-    let api = Api::new(
+    let mut api = Api::new(
         environments.clone(),
         authentications.clone(),
         about,
@@ -84,6 +89,9 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         metrics,
         stopped.clone(),
     );
+    if config.cache.enabled {
+        api = api.with_polling(config.cache.ttl);
+    }
     // Whoever gets as far as a service was admitted by the guard.
     let gate: Arc<dyn Gate> = Arc::new(Open);
 
@@ -94,7 +102,6 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let reflection_v1alpha = reflection::builder(&authentications).build_v1alpha().map_err(Failure::new)?;
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
-        .tcp_nodelay(true)
         .layer(GrpcAdmission::new(guard.clone()))
         .add_service(health_service)
         .add_service(reflection_v1)
@@ -116,7 +123,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let ending = until_stop();
     tasks.spawn(async move {
-        grpc.serve_with_incoming_shutdown(TcpListenerStream::new(grpc_listener), ending)
+        grpc.serve_with_incoming_shutdown(TcpIncoming::from(grpc_listener).with_nodelay(Some(true)), ending)
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });
@@ -130,10 +137,9 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;
         Ok(())
     });
-    let store = Arc::new(store);
-    let (refreshed, ending) = (Arc::clone(&store), until_stop());
+    let ending = until_stop();
     tasks.spawn(async move {
-        refresh(&refreshed, ending).await;
+        keeper.run(ending).await;
         Ok(())
     });
     let ending = until_stop();
@@ -170,25 +176,10 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     if drained.is_err() {
         tracing::warn!("calls still open at shutdown were cut off");
     }
-    store.close().await;
-    outcome.map(|()| ExitCode::SUCCESS)
-}
-
-/// Keeps the compiled state current although other processes write to the database.
-async fn refresh(store: &SqlEnvironments, shutdown: impl Future<Output = ()>) {
-    let mut shutdown = std::pin::pin!(shutdown);
-    let mut failing = false;
-    loop {
-        tokio::select! {
-            () = &mut shutdown => return,
-            () = tokio::time::sleep(REFRESH) => {}
-        }
-        let refreshed = store.refresh().await;
-        if let (Err(error), false) = (&refreshed, failing) {
-            tracing::error!(error = %error, "database not readable; evaluations go on with the last state");
-        }
-        failing = refreshed.is_err();
+    if let Some(database) = database {
+        database.close().await;
     }
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 fn joined(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Result<(), Failure> {

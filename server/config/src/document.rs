@@ -21,7 +21,7 @@ enum When {
 
 use When::{Always, Not, NotEmpty, Section, Set};
 
-const KEYS: [(&str, When); 123] = [
+const KEYS: [(&str, When); 124] = [
     ("version", Set),
     ("analytics.buffer.capacity", NotEmpty),
     ("analytics.buffer.flush_period", Always),
@@ -131,6 +131,7 @@ const KEYS: [(&str, When); 123] = [
     ("server.http_port", Always),
     ("server.https_port", Always),
     ("server.protocol", Not("http")),
+    ("storage.local.path", Set),
     ("storage.read_only", NotEmpty),
     ("storage.type", Always),
     ("tracing.enabled", Always),

@@ -7,27 +7,48 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod analytics;
+mod audit;
 mod authentication;
 mod authorization;
+mod bundle_reference;
+mod bundles;
+mod cache;
 mod cors;
 mod document;
 mod duration;
+mod environments;
 mod file;
 mod later;
 mod locate;
+mod metrics;
 mod nearest;
 mod reader;
 mod sections;
+mod storage;
+mod tracing;
 mod value;
 
 use std::{collections::BTreeMap, path::Path};
 
+pub use analytics::{Analytics, AnalyticsStorage};
+pub use audit::{
+    Audit, AuditEncoding, Event, EventSelector, Kafka, KafkaEncoding, LogSink, Noun, Verb, Webhook,
+};
 pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
+pub use bundle_reference::{BundleReference, BundleReferenceError, BundleScheme};
+pub use bundles::Bundles;
+pub use cache::{Cache, CacheBackend, Redis, RedisMode};
 pub use cors::Cors;
+pub use duration::parse as parse_duration;
+pub use environments::Environments;
 pub use file::FileError;
 pub use locate::{locate, state_directory, user_config_directory};
+pub use metrics::{Metrics, MetricsExporter, Otlp, SecretHeaders};
 pub use reader::{Effective, InvalidValue, Origin, Secret, Shown, UnknownKey, Wording};
-pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Storage, StorageType, Ui};
+pub use sections::{Database, Diagnostics, Log, Meta, Protocol, Server, Snapshots, Ui};
+pub use storage::{Local, Storage, StorageType};
+pub use tracing::{Propagator, Tracing, TracingExporter};
 
 use reader::Reader;
 
@@ -46,6 +67,20 @@ pub struct Config {
     pub storage: Storage,
     /// Who may call.
     pub authentication: Authentication,
+    /// Which environments there are.
+    pub environments: Environments,
+    /// Bundles on this machine.
+    pub bundles: Bundles,
+    /// Caching of reads.
+    pub cache: Cache,
+    /// Audit events.
+    pub audit: Audit,
+    /// Counts of evaluations over time.
+    pub analytics: Analytics,
+    /// Traces.
+    pub tracing: Tracing,
+    /// Metrics.
+    pub metrics: Metrics,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -116,6 +151,13 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
         database: Database::read(&mut reader),
         storage: Storage::read(&mut reader),
         authentication: Authentication::read(&mut reader),
+        environments: Environments::read(&mut reader),
+        bundles: Bundles::read(&mut reader),
+        cache: Cache::read(&mut reader),
+        audit: Audit::read(&mut reader),
+        analytics: Analytics::read(&mut reader),
+        tracing: Tracing::read(&mut reader),
+        metrics: Metrics::read(&mut reader),
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),
@@ -125,7 +167,7 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     sections::read_top_level(&mut reader);
     let later = later::read(&mut reader);
     reader.finish().map_err(ConfigError::Values).map(|finished| Loaded {
-        document: document::of(&[finished.effective.as_slice(), &later].concat()),
+        document: document::of(&[finished.effective.as_slice(), &finished.hidden, &later].concat()),
         config,
         unknown: finished.unknown,
         notes: finished.notes,
@@ -165,6 +207,7 @@ mod tests {
         assert_eq!((config.server.http_port, config.server.grpc_port), (8080, 9000));
         assert_eq!(config.server.host, "0.0.0.0");
         assert_eq!(config.storage.kind, StorageType::Database);
+        assert!(!config.storage.read_only);
         assert!(config.database.url.ends_with("flipt.db"));
     }
 

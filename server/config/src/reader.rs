@@ -161,6 +161,8 @@ pub(crate) struct Finished {
     pub(crate) unknown: Vec<UnknownKey>,
     pub(crate) notes: Vec<String>,
     pub(crate) effective: Vec<Effective>,
+    /// Defaults of what is off.
+    pub(crate) hidden: Vec<Effective>,
 }
 
 /// How a text that cannot be used is refused.
@@ -205,6 +207,7 @@ pub(crate) struct Reader<'a> {
     errors: Vec<InvalidValue>,
     notes: Vec<String>,
     effective: Vec<Effective>,
+    hidden: Vec<Effective>,
 }
 
 fn variable(key: &str) -> String {
@@ -226,6 +229,7 @@ impl<'a> Reader<'a> {
             errors: Vec::new(),
             notes: Vec::new(),
             effective: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 
@@ -379,6 +383,62 @@ impl<'a> Reader<'a> {
         let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
         self.record(key, Shown::Integer(value.into()), origin);
         value
+    }
+
+    /// A whole number of either sign, for checks in the words of the reference.
+    pub(crate) fn integer(&mut self, key: &str, default: i64) -> i64 {
+        let expected = (Refusal::Type("int"), "a whole number");
+        let (value, origin) = self.read(key, default, |text| text.trim().parse().ok(), expected);
+        self.record(key, Shown::Integer(value), origin);
+        value
+    }
+
+    /// A duration of which zero and less mean none, as zero.
+    pub(crate) fn span(&mut self, key: &str, default: Duration) -> Duration {
+        let allowed = "a duration such as 500ms, 15s or 1h30m";
+        let parse = |text: &str| {
+            let negative = text.strip_prefix('-').and_then(duration::parse).map(|_| Duration::ZERO);
+            duration::parse(text).or(negative)
+        };
+        let (value, origin) = self.read(key, default, parse, (Refusal::Duration, allowed));
+        self.record(key, Shown::Duration(value), origin);
+        value
+    }
+
+    /// Leaves what was read since a mark out of what is shown.
+    pub(crate) fn hide(&mut self, mark: usize) {
+        self.effective.truncate(mark);
+    }
+
+    /// Where the recording of values stands.
+    pub(crate) fn mark(&self) -> usize {
+        self.effective.len()
+    }
+
+    /// Leaves the defaults read since a mark out of what is shown: they are about something that is off.
+    pub(crate) fn hide_defaults(&mut self, mark: usize) {
+        let read = self.effective.split_off(mark);
+        let (defaults, set) = read.into_iter().partition(|entry| entry.origin == Origin::Default);
+        self.hidden.extend::<Vec<_>>(defaults);
+        self.effective.extend::<Vec<_>>(set);
+    }
+
+    /// Refuses the value of a key in a text of the reference, with what would be right.
+    pub(crate) fn refuse(
+        &mut self,
+        wording: Wording,
+        key: &str,
+        problem: impl Into<String>,
+        remedy: &'static str,
+    ) {
+        let origin = self.is_set(key).unwrap_or(Origin::Default);
+        self.fail_with(wording, key, origin, problem, remedy);
+    }
+
+    /// Says that something that is switched on does nothing here.
+    pub(crate) fn without_effect(&mut self, key: &str, why: &str) {
+        let origin = self.is_set(key).unwrap_or(Origin::Default);
+        self.note(format!("{origin}: {key} has no effect in this version: {why}"));
     }
 
     pub(crate) fn duration(&mut self, key: &str, default: Duration, least: Duration) -> Duration {
@@ -552,7 +612,7 @@ impl<'a> Reader<'a> {
         }
         unknown.extend(self.unknown_variables());
         if self.errors.is_empty() {
-            Ok(Finished { unknown, notes: self.notes, effective: self.effective })
+            Ok(Finished { unknown, notes: self.notes, effective: self.effective, hidden: self.hidden })
         } else {
             Err(self.errors)
         }

@@ -167,49 +167,6 @@ impl Database {
     }
 }
 
-/// Where flag state lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StorageType {
-    /// In the database.
-    Database,
-}
-
-/// `storage`: where flag state lives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Storage {
-    /// The kind of storage.
-    pub kind: StorageType,
-    /// Whether every mutation is refused.
-    pub read_only: bool,
-}
-
-impl Storage {
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let kind = reader.text("storage.type", "database");
-        let origin = reader.is_set("storage.type").unwrap_or(Origin::Default);
-        match kind.as_str() {
-            "database" => {}
-            "local" | "git" | "object" | "oci" => reader.fail(
-                "storage.type",
-                origin,
-                format!("cannot use {kind:?}: this version has only database storage"),
-            ),
-            _ => reader.fail_with(
-                Wording::Bare,
-                "storage.type",
-                origin,
-                format!("unexpected storage type: {kind:?}"),
-                "database",
-            ),
-        }
-        let read_only = reader.bool("storage.read_only", false);
-        for key in ["storage.local", "storage.git", "storage.object", "storage.oci"] {
-            reader.accept_all(key);
-        }
-        Self { kind: StorageType::Database, read_only }
-    }
-}
-
 /// `snapshots`: publication of snapshots. Ours, not Flipt's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshots {

@@ -12,6 +12,10 @@ pub enum StoreError {
     #[error("{0}")]
     Invalid(String),
 
+    /// Indicates a write to storage that only reads. The text is the API's for read-only mode.
+    #[error("modification is not allowed in read-only mode")]
+    ReadOnly,
+
     /// Indicates that the resource exists already; nothing was changed.
     #[error("{0}")]
     Exists(String),

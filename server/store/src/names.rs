@@ -3,12 +3,14 @@
 use flipt_model::validation::go_quote;
 
 /// `"<namespace>/<key>"`, quoted and cleaned like a file path, as Flipt names flags and segments.
-pub(crate) fn cleaned(namespace: &str, key: &str) -> String {
+#[must_use]
+pub fn cleaned(namespace: &str, key: &str) -> String {
     go_quote(&clean_path(&format!("{namespace}/{key}")))
 }
 
 /// `"<namespace>/<id>"`, quoted but not cleaned, as Flipt names rules and rollouts.
-pub(crate) fn joined(namespace: &str, id: &str) -> String {
+#[must_use]
+pub fn joined(namespace: &str, id: &str) -> String {
     go_quote(&format!("{namespace}/{id}"))
 }
 

@@ -137,19 +137,29 @@ pub(crate) async fn delete(
 ) -> Result<(), StoreError> {
     let key = in_default_environment(&request.key);
     let namespace = find(&mut writer.transaction, key).await?;
-    if !request.force {
-        if namespace.protected {
-            return Err(StoreError::Invalid(format!("namespace {} is protected", go_quote(&request.key))));
-        }
-        let flags = "SELECT 1 FROM flags WHERE namespace_key = ?";
-        if writer.transaction.exists(flags, params![key]).await? {
-            return Err(StoreError::Invalid(format!(
-                "namespace {} cannot be deleted; flags must be deleted first",
-                go_quote(&request.key)
-            )));
-        }
-    }
+    let flags = "SELECT 1 FROM flags WHERE namespace_key = ?";
+    let has_flags = !request.force && writer.transaction.exists(flags, params![key]).await?;
+    check_deletion(request, namespace.protected, has_flags)?;
     remove(writer, key).await
+}
+
+/// Whether a namespace that exists may be deleted.
+///
+/// # Errors
+/// [`StoreError::Invalid`] if it is protected or has flags, unless the request forces it.
+pub fn check_deletion(
+    request: &pb::DeleteNamespaceRequest,
+    is_protected: bool,
+    has_flags: bool,
+) -> Result<(), StoreError> {
+    let quoted = go_quote(&request.key);
+    match (request.force, is_protected, has_flags) {
+        (false, true, _) => Err(StoreError::Invalid(format!("namespace {quoted} is protected"))),
+        (false, _, true) => Err(StoreError::Invalid(format!(
+            "namespace {quoted} cannot be deleted; flags must be deleted first"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a namespace with everything in it.

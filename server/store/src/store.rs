@@ -27,6 +27,11 @@ pub trait Environment: Send + Sync {
     fn live(&self) -> Arc<Live>;
     /// Tells every new revision of the state.
     fn revisions(&self) -> watch::Receiver<u64>;
+    /// Whether reading from a namespace that does not exist fails, as in declarative storage; otherwise it reads
+    /// as empty (api spec, section 10).
+    fn knows_every_namespace(&self) -> bool {
+        false
+    }
     /// State with its version, read at one instant.
     async fn read_state(&self, part: Part<'_>) -> Result<(flipt_model::Snapshot, Version), StoreError>;
     /// Text that changes with every write to the namespace; empty if there was none yet.

@@ -1,6 +1,10 @@
 //! The evaluation API, independent of transport (evaluation spec, sections 2 and 6 to 8).
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use flipt_evaluation::{EvaluationError, Reason, Request, Snapshot};
 use flipt_model::{FlagType, namespace_or_default};
@@ -35,6 +39,7 @@ pub(crate) fn check_batch(entries: usize) -> Result<(), Error> {
 pub struct Evaluator {
     source: Arc<dyn Source>,
     pub(crate) metrics: EvaluationMetrics,
+    pub(crate) polling: Option<Duration>,
 }
 
 /// When a request began, and what its answer says about time.
@@ -69,7 +74,13 @@ impl Evaluator {
     /// An evaluator on this state, counting into these metrics.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, metrics: EvaluationMetrics) -> Self {
-        Self { source, metrics }
+        Self { source, metrics, polling: None }
+    }
+
+    /// The same, telling OFREP clients to poll this often at most.
+    #[must_use]
+    pub fn with_polling(self, interval: Duration) -> Self {
+        Self { polling: Some(interval), ..self }
     }
 
     /// Where the state comes from.
@@ -88,7 +99,9 @@ impl Evaluator {
         }
         match self.source.environment(key) {
             Ok(None) => Ok(Cow::Borrowed(self)),
-            Ok(Some(source)) => Ok(Cow::Owned(Self { source, metrics: self.metrics.clone() })),
+            Ok(Some(source)) => {
+                Ok(Cow::Owned(Self { source, metrics: self.metrics.clone(), polling: self.polling }))
+            }
             Err(UnknownEnvironment) => Err(Error::unknown_environment(key)),
         }
     }

@@ -11,7 +11,7 @@ use flipt_proto::{
 use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
-    Code, Error, Evaluator, Scope,
+    Code, Error, Evaluator, Scope, UnknownNamespace,
     evaluator::{check_batch, id_or_new},
 };
 
@@ -41,10 +41,14 @@ impl Evaluator {
     /// What this provider can do.
     #[must_use]
     pub fn ofrep_configuration(&self) -> pb::GetProviderConfigurationResponse {
+        let polling = self.polling.map_or_else(pb::Polling::default, |interval| pb::Polling {
+            enabled: true,
+            min_polling_interval_ms: u32::try_from(interval.as_millis()).unwrap_or(u32::MAX),
+        });
         pb::GetProviderConfigurationResponse {
             name: "flipt".to_owned(),
             capabilities: Some(pb::Capabilities {
-                cache_invalidation: Some(pb::CacheInvalidation { polling: Some(pb::Polling::default()) }),
+                cache_invalidation: Some(pb::CacheInvalidation { polling: Some(polling) }),
                 flag_evaluation: Some(pb::FlagEvaluation {
                     supported_types: vec!["string".to_owned(), "boolean".to_owned()],
                 }),
@@ -88,6 +92,11 @@ impl Evaluator {
             Some(list) => {
                 check_batch(list.split(',').count())?;
                 list.split(',').map(str::trim).collect()
+            }
+            None if snapshot.namespace(namespace).is_none()
+                && self.source().unknown_namespace() == UnknownNamespace::NamesNamespace =>
+            {
+                return Err(Error::new(Code::Internal, "failed to fetch list of flags"));
             }
             None => snapshot
                 .namespace(namespace)

@@ -1,10 +1,10 @@
 //! Feature files: from all files of a source to one snapshot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use thiserror::Error;
 
-use crate::document::import::{named, rank_at, segments, variant};
+use crate::document::import::{distinct_segments, named, rank_at, variant};
 use crate::document::raw::{
     RawConstraint, RawDocument, RawFlag, RawRollout, RawRule, RawSegment, RawSegments,
 };
@@ -32,6 +32,8 @@ pub enum LoadError {
     /// The schema does not accept the file.
     #[error("{}", issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Invalid {
+        /// Name of the file.
+        file: String,
         /// What it does not accept.
         issues: Vec<Issue>,
     },
@@ -77,13 +79,53 @@ pub enum LoadError {
     },
 }
 
-/// A snapshot, and what in its files works but should be looked at.
+impl LoadError {
+    /// Name of the file, as given by the caller.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Extension { file, .. }
+            | Self::Invalid { file, .. }
+            | Self::Document { file, .. }
+            | Self::UnknownSegment { file, .. }
+            | Self::UnknownVariant { file, .. } => file,
+        }
+    }
+
+    /// Line of the first thing that is wrong, from 1; `None` if it is the file's name.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Extension { .. } => None,
+            Self::Invalid { issues, .. } => issues.first().map(|issue| issue.line),
+            Self::Document { source, .. } => Some(source.place().line),
+            Self::UnknownSegment { place, .. } | Self::UnknownVariant { place, .. } => Some(place.line),
+        }
+    }
+}
+
+/// A snapshot, and what its files say beyond it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     /// Namespaces, flags and segments in key order.
     pub snapshot: Snapshot,
-    /// Sentences for people.
+    /// Keys of the namespaces that a document is for.
+    pub documented: BTreeSet<String>,
+    /// The rules whose segments are written as a list, be it of one.
+    pub listed: BTreeSet<RulePosition>,
+    /// Sentences for people about what works but should be looked at.
     pub warnings: Vec<String>,
+}
+
+/// Where a rule stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RulePosition {
+    /// Key of the namespace.
+    pub namespace: String,
+    /// Key of the flag.
+    pub flag: String,
+    /// Position in the list of rules, from 0.
+    pub index: usize,
 }
 
 /// The encoding of a feature file by its name; without an extension that is JSON.
@@ -130,6 +172,7 @@ pub fn load_features_with_warnings(
 struct Load {
     namespaces: Vec<Loaded>,
     positions: HashMap<String, usize>,
+    documented: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -145,8 +188,15 @@ struct Loaded {
 /// Where the parts of a flag stand.
 struct Origin {
     file: String,
-    rules: Vec<(Place, Vec<Place>)>,
+    rules: Vec<RuleOrigin>,
     rollouts: Vec<Place>,
+}
+
+struct RuleOrigin {
+    place: Place,
+    /// Whether the segments are written as a list.
+    is_listed: bool,
+    distributions: Vec<Place>,
 }
 
 impl Load {
@@ -181,7 +231,7 @@ impl Load {
             let base = name.rsplit('/').next().unwrap_or(name);
             let issues = schema::check(&node, encoding, base).map_err(failed)?;
             if !issues.is_empty() {
-                return Err(LoadError::Invalid { issues });
+                return Err(LoadError::Invalid { file: name.to_owned(), issues });
             }
             let document = raw::document(&node, encoding).map_err(failed)?;
             self.document(name, document).map_err(failed)?;
@@ -193,6 +243,7 @@ impl Load {
         let named = document.namespace.unwrap_or_default();
         let key = crate::namespace_or_default(&named.key);
         let position = self.namespace(key, &named.name, &named.description);
+        self.documented.insert(key.to_owned());
         for raw in document.segments {
             let segment = segment(raw, file, &mut self.warnings)?;
             let loaded = &mut self.namespaces[position];
@@ -213,17 +264,25 @@ impl Load {
     }
 
     fn finish(self) -> Result<Features, LoadError> {
+        let mut listed = BTreeSet::new();
         for loaded in &self.namespaces {
             let known: HashSet<&str> =
                 loaded.namespace.segments.iter().map(|segment| segment.key.as_str()).collect();
             for (flag, origin) in loaded.namespace.flags.iter().zip(&loaded.origins) {
                 check_references(&loaded.namespace.key, flag, origin, &known)?;
+                listed.extend(origin.rules.iter().enumerate().filter(|(_, rule)| rule.is_listed).map(
+                    |(index, _)| RulePosition {
+                        namespace: loaded.namespace.key.clone(),
+                        flag: flag.key.clone(),
+                        index,
+                    },
+                ));
             }
         }
         let namespaces = self.namespaces.into_iter().map(|loaded| loaded.namespace).collect();
         let mut snapshot = Snapshot { namespaces };
         snapshot.sort_by_key();
-        Ok(Features { snapshot, warnings: self.warnings })
+        Ok(Features { snapshot, documented: self.documented, listed, warnings: self.warnings })
     }
 }
 
@@ -254,9 +313,9 @@ fn check_references(
             segment: segment.clone(),
         })
     };
-    for (index, (rule, (place, distributions))) in flag.rules.iter().zip(&origin.rules).enumerate() {
-        unknown(*place, index, &rule.segments)?;
-        for (distribution, place) in rule.distributions.iter().zip(distributions) {
+    for (index, (rule, written)) in flag.rules.iter().zip(&origin.rules).enumerate() {
+        unknown(written.place, index, &rule.segments)?;
+        for (distribution, place) in rule.distributions.iter().zip(&written.distributions) {
             if flag.variant(&distribution.variant).is_none() {
                 return Err(LoadError::UnknownVariant {
                     file: origin.file.clone(),
@@ -283,7 +342,11 @@ fn flag(raw: RawFlag, file: &str) -> Result<(Flag, Origin), DocumentError> {
         rules: raw
             .rules
             .iter()
-            .map(|rule| (rule.place, rule.distributions.iter().map(|item| item.place).collect()))
+            .map(|rule| RuleOrigin {
+                place: rule.place,
+                is_listed: rule.segment.as_ref().is_some_and(|segment| segment.is_list),
+                distributions: rule.distributions.iter().map(|item| item.place).collect(),
+            })
             .collect(),
         rollouts: raw.rollouts.iter().map(|rollout| rollout.place).collect(),
     };
@@ -304,9 +367,10 @@ fn flag(raw: RawFlag, file: &str) -> Result<(Flag, Origin), DocumentError> {
     Ok((flag, origin))
 }
 
-/// The rank in the file does not count, the position does.
+/// The rank in the file does not count, the position does. The operator counts also with a single segment,
+/// and with none it decides: all of no segments match everybody (evaluation spec, section 12).
 fn rule(raw: RawRule) -> Result<Rule, DocumentError> {
-    let (segments, operator) = raw.segment.map_or_else(|| Ok(Default::default()), segments)?;
+    let (segments, operator) = raw.segment.map_or_else(|| Ok(Default::default()), distinct_segments)?;
     let distributions = raw
         .distributions
         .into_iter()
@@ -323,7 +387,8 @@ fn rollout(raw: RawRollout) -> Result<Rollout, DocumentError> {
         (None, Some(segment)) => {
             let keys = if segment.key.is_empty() { segment.keys } else { vec![segment.key] };
             let value = segment.value;
-            let (segments, operator) = segments(RawSegments { keys, operator: segment.operator })?;
+            let raw = RawSegments { keys, is_list: true, operator: segment.operator };
+            let (segments, operator) = distinct_segments(raw)?;
             RolloutRule::Segment { segments, operator, value }
         }
         (None, None) => RolloutRule::None,

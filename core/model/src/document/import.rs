@@ -146,7 +146,8 @@ fn rollout(flag: &Flag, raw: RawRollout, document: &Place<'_>) -> Result<Rollout
                 segment.keys
             };
             let value = segment.value;
-            let (segments, operator) = segments(RawSegments { keys, operator: segment.operator })?;
+            let (segments, operator) =
+                segments(RawSegments { keys, is_list: true, operator: segment.operator })?;
             RolloutRule::Segment { segments, operator, value }
         }
     };
@@ -160,6 +161,12 @@ pub(crate) fn rank_at(index: usize) -> i32 {
 
 /// Every key once. With a single segment there is nothing to combine, and the operator is OR.
 pub(crate) fn segments(raw: RawSegments) -> Result<(Vec<String>, SegmentOperator), DocumentError> {
+    let (keys, operator) = distinct_segments(raw)?;
+    Ok(if keys.len() > 1 { (keys, operator) } else { (keys, SegmentOperator::Or) })
+}
+
+/// Every key once, and the operator as written.
+pub(crate) fn distinct_segments(raw: RawSegments) -> Result<(Vec<String>, SegmentOperator), DocumentError> {
     let operator = named(&raw.operator, SegmentOperator::from_name, SegmentOperator::ALL)?;
     let mut keys: Vec<String> = Vec::with_capacity(raw.keys.len());
     for key in raw.keys {
@@ -167,7 +174,7 @@ pub(crate) fn segments(raw: RawSegments) -> Result<(Vec<String>, SegmentOperator
             keys.push(key);
         }
     }
-    Ok(if keys.len() > 1 { (keys, operator) } else { (keys, SegmentOperator::Or) })
+    Ok((keys, operator))
 }
 
 fn segment(raw: RawSegment) -> Result<Segment, DocumentError> {

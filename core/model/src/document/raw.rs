@@ -55,6 +55,8 @@ pub(crate) struct RawRule {
 
 pub(crate) struct RawSegments {
     pub(crate) keys: Vec<String>,
+    /// Whether the keys stand in a list, be it of one.
+    pub(crate) is_list: bool,
     pub(crate) operator: RawName,
 }
 
@@ -215,13 +217,15 @@ fn segments(at: At<'_, '_>) -> Result<RawSegments, DocumentError> {
             let (fields, path) = (at.fields()?, &at.path);
             Ok(RawSegments {
                 keys: fields.get(path, "keys").map_or(Ok(Vec::new()), |keys| keys.texts())?,
+                is_list: true,
                 operator: name(&fields, path, "operator", at.node.place)?,
             })
         }
         Content::Scalar(_) => {
             let key = at.text().map_err(|_| refused)?;
             let operator = RawName { name: String::new(), place: at.node.place, path: at.path.to_string() };
-            Ok(RawSegments { keys: if key.is_empty() { Vec::new() } else { vec![key] }, operator })
+            let keys = if key.is_empty() { Vec::new() } else { vec![key] };
+            Ok(RawSegments { keys, is_list: false, operator })
         }
     }
 }

@@ -133,6 +133,16 @@ on_both_stores! {
         assert_eq!(place.keys("v1/default/objects/").await.len(), 1);
     }
 
+    async fn a_lower_revision_of_the_current_content_confirms_it(place: &Place) {
+        let at = |seconds| PublishOptions { now: Some(second(seconds)), ..options() };
+        place.try_publish(sample(5), version(5), at(0)).await.unwrap();
+        let published = place.try_publish(sample(5), version(4), at(60)).await.unwrap();
+        assert!(!published.changed);
+        let pointer = place.pointer().await;
+        assert_eq!((pointer.revision, pointer.verified_at), (5, second(60)));
+        assert_eq!(place.keys("v1/default/history/").await.len(), 1);
+    }
+
     async fn another_epoch_is_refused_unless_it_is_meant(place: &Place) {
         place.publish(5).await;
         let restored = Version { epoch: "db-2".into(), revision: 2 };

@@ -8,7 +8,8 @@ use flipt::{
     AuthenticationStrategy, ClientTokenAuthentication, ConfigBuilder, NoneAuthentication, Url,
     api::FliptClient,
     evaluation::models::{
-        BatchEvaluationRequest, BooleanEvaluationResponse, EvaluationRequest, Response, VariantEvaluationResponse,
+        BatchEvaluationRequest, BooleanEvaluationResponse, EvaluationRequest, Response,
+        VariantEvaluationResponse,
     },
 };
 use serde_json::{Map, Value, json};
@@ -18,7 +19,10 @@ fn request(flag: &str, entity: &str, context: &[(&str, &str)]) -> EvaluationRequ
         namespace_key: "default".to_owned(),
         flag_key: flag.to_owned(),
         entity_id: entity.to_owned(),
-        context: context.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<HashMap<_, _>>(),
+        context: context
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<HashMap<_, _>>(),
         reference: None,
     }
 }

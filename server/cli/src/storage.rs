@@ -1,0 +1,96 @@
+//! The storage of the configured kind, for the server.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use flipt_config::{Config, StorageType};
+use flipt_declarative::{DeclarativeStore, Folder, Follower};
+use flipt_model::DEFAULT_ENVIRONMENT;
+use flipt_store::{
+    AuthenticationStore, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
+};
+use flipt_telemetry::Registry;
+
+use crate::{database, failure::Failure};
+
+/// How often the database is asked for writes of other processes.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// What a server serves, with what keeps it current.
+pub(crate) struct Storage {
+    pub(crate) environments: Environments,
+    /// Who may call.
+    pub(crate) credentials: Arc<dyn AuthenticationStore>,
+    pub(crate) keeper: Keeper,
+    /// The database that was opened, if any.
+    pub(crate) database: Option<Arc<SqlEnvironments>>,
+}
+
+/// What keeps a store current.
+pub(crate) enum Keeper {
+    /// Describes a database that other processes write to as well.
+    Database(Arc<SqlEnvironments>),
+    /// Describes documents that somebody else keeps.
+    Documents(Box<Follower>),
+}
+
+/// Opens the storage that the configuration names. Its first state is loaded when this returns.
+pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -> Result<Storage, Failure> {
+    match &config.storage.kind {
+        StorageType::Database => {
+            let database = Arc::new(database::open_environments(config, policy).await?);
+            Ok(Storage {
+                environments: database.shared(),
+                credentials: database.authentications(),
+                keeper: Keeper::Database(Arc::clone(&database)),
+                database: Some(database),
+            })
+        }
+        StorageType::Local(local) => {
+            let source = Box::new(Folder::new(&local.path));
+            let opened = DeclarativeStore::open(source, local.poll_interval, registry).await;
+            let (store, follower) = opened.map_err(Failure::new)?;
+            let environments = Environments::single(DEFAULT_ENVIRONMENT, Arc::new(store));
+            // Credentials live in the database whatever flag state lives in, if there can be any.
+            let database = match &config.authentication.token {
+                Some(_) => Some(Arc::new(database::open_environments(config, policy).await?)),
+                None => None,
+            };
+            let credentials = database
+                .as_ref()
+                .map_or_else(|| Arc::new(NoAuthentications) as _, |database| database.authentications());
+            let keeper = Keeper::Documents(Box::new(follower));
+            Ok(Storage { environments, credentials, keeper, database })
+        }
+        kind @ (StorageType::Git | StorageType::Object | StorageType::Oci) => Err(Failure::new(format!(
+            "storage.type: {} is not supported yet; use database or local",
+            kind.name()
+        ))),
+    }
+}
+
+impl Keeper {
+    /// Keeps the store current until told to stop.
+    pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
+        match self {
+            Self::Database(database) => refresh(&database, shutdown).await,
+            Self::Documents(follower) => follower.run(shutdown).await,
+        }
+    }
+}
+
+/// Keeps the compiled state current although other processes write to the database.
+async fn refresh(database: &SqlEnvironments, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            () = tokio::time::sleep(REFRESH) => {}
+        }
+        let refreshed = database.refresh().await;
+        if let (Err(error), false) = (&refreshed, failing) {
+            tracing::error!(error = %error, "database not readable; evaluations go on with the last state");
+        }
+        failing = refreshed.is_err();
+    }
+}
