@@ -57,8 +57,8 @@ schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SE
 
 check: setup ## Formatting, and one TLS provider in the whole tree
 	cargo fmt --all --check
-	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
+	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
 		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
 		cargo tree --workspace --target all --edges normal,build --invert ring >&2; exit 1; \
@@ -69,8 +69,8 @@ lint: setup ## Clippy, warnings denied
 
 format: setup ## Format the code
 	cargo fmt --all
-	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
 	rustfmt --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
+	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --profile ship-sidecar --package flipt-sidecar

@@ -51,7 +51,10 @@ impl Description {
         let written_out = |pattern: &str| -> Option<usize> {
             let (pattern, path): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
             let fits = pattern.len() == path.len()
-                && pattern.iter().zip(&path).all(|(element, value)| element.starts_with('{') || element == value);
+                && pattern
+                    .iter()
+                    .zip(&path)
+                    .all(|(element, value)| element.starts_with('{') || element == value);
             fits.then(|| pattern.iter().filter(|element| !element.starts_with('{')).count())
         };
         self.operations()
@@ -77,9 +80,11 @@ impl Description {
             assert_eq!(text, "", "{place}: {status} has a body");
             return;
         };
-        let media = content.get(content_type).unwrap_or_else(|| panic!("{place}: {content_type} is not described"));
+        let media =
+            content.get(content_type).unwrap_or_else(|| panic!("{place}: {content_type} is not described"));
         if content_type == "application/json" {
-            let body: Value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{place}: {error}: {text}"));
+            let body: Value =
+                serde_json::from_slice(body).unwrap_or_else(|error| panic!("{place}: {error}: {text}"));
             let schema = json!({ "components": self.document["components"], "allOf": [media["schema"]] });
             let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
             let errors: Vec<String> = validator
@@ -210,21 +215,26 @@ impl Ground {
     /// Everything that answers from the compiled state.
     async fn evaluate(&self, namespace: &str) {
         let none = Value::Null;
-        let question = |flag: &str| {
-            json!({ "namespaceKey": namespace, "flagKey": flag, "entityId": "e", "context": { "p": "x" } })
-        };
+        let question = |flag: &str| json!({ "namespaceKey": namespace, "flagKey": flag, "entityId": "e", "context": { "p": "x" } });
         self.succeed("POST", "/evaluate/v1/boolean", question("b")).await;
         self.succeed("POST", "/evaluate/v1/variant", question("f")).await;
         let batch = json!({ "requests": [question("b"), question("f"), question("missing")] });
         let answers = self.succeed("POST", "/evaluate/v1/batch", batch).await;
         assert_eq!(answers["responses"].as_array().map(Vec::len), Some(3));
-        self.succeed("GET", &format!("/internal/v1/evaluation/snapshot/namespace/{namespace}"), none.clone()).await;
+        self.succeed("GET", &format!("/internal/v1/evaluation/snapshot/namespace/{namespace}"), none.clone())
+            .await;
         let client = format!("/client/v2/environments/default/namespaces/{namespace}");
         self.succeed("GET", &format!("{client}/snapshot"), none).await;
         let stream = self.server.url(&format!("{client}/stream"));
         let mut lines = http::request("GET", stream).bearer(Some(TOKEN)).open().await.unwrap();
         let operation = self.description.find("GET", &format!("{client}/stream")).unwrap();
-        self.description.check("stream", operation, 200, "application/json", lines.next().await.unwrap().as_bytes());
+        self.description.check(
+            "stream",
+            operation,
+            200,
+            "application/json",
+            lines.next().await.unwrap().as_bytes(),
+        );
     }
 
     /// Whole resources of Flipt v2.
@@ -235,7 +245,8 @@ impl Ground {
         self.succeed("GET", &format!("{base}/branches"), none.clone()).await;
         let created = json!({ "key": "n", "name": "N", "description": "d" });
         self.succeed("POST", &format!("{base}/namespaces"), created).await;
-        let changed = self.succeed("PUT", &format!("{base}/namespaces"), json!({ "key": "n", "name": "N2" })).await;
+        let changed =
+            self.succeed("PUT", &format!("{base}/namespaces"), json!({ "key": "n", "name": "N2" })).await;
         let mut revision = changed["revision"].clone();
         self.succeed("GET", &format!("{base}/namespaces"), none.clone()).await;
         self.succeed("GET", &format!("{base}/namespaces/n"), none.clone()).await;
@@ -365,7 +376,9 @@ async fn recorded_answers_of_flipt_are_as_described() {
         let case: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         for step in case["steps"].as_array().unwrap() {
             let (request, response) = (&step["request"], &step["response"]);
-            let (Some(method), Some(path)) = (request["method"].as_str(), request["path"].as_str()) else { continue };
+            let (Some(method), Some(path)) = (request["method"].as_str(), request["path"].as_str()) else {
+                continue;
+            };
             let is_plain = !path.contains("pretty") && request["headers"].is_null();
             if step["transport"] != "http" || response["status"] != 200 || !is_plain {
                 continue;

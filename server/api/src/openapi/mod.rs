@@ -1,7 +1,7 @@
 //! The description of the REST port as an OpenAPI document.
 //!
 //! Nothing is listed here that is not listed elsewhere: paths and verbs come from the lists that requests are
-//! routed by ([`Bindings`], [`EvaluationHttp::PATHS`], [`Endpoint::ALL`]), bodies and parameters from the
+//! routed by ([`Bindings`], [`PATHS`](flipt_serving::EvaluationHttp::PATHS), [`Endpoint::ALL`]), bodies and parameters from the
 //! descriptors that they are decoded by, texts from the comments of the `.proto` files.
 
 mod answers;
@@ -12,7 +12,6 @@ mod schema;
 
 use std::collections::BTreeSet;
 
-use flipt_serving::EvaluationHttp;
 use serde_json::{Map, Value, json};
 
 use crate::{endpoint::Endpoint, rest::Bindings, transcode};
@@ -85,6 +84,8 @@ namespace. A verb that a path does not have is answered with 501.";
 
 #[cfg(test)]
 mod tests {
+    use flipt_serving::EvaluationHttp;
+
     use super::*;
     use crate::{
         calls,
