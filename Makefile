@@ -56,9 +56,11 @@ size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --quiet --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
 
-bench: setup ## Benchmarks, as ratios against a floor measured in the same run
+bench: setup ## Benchmarks, as ratios against a floor measured in the same run; then imports and exports
 	cargo build --quiet --release -p flipt -p flipt-sidecar -p flipt-dev-s3
 	cargo bench --workspace
+	cargo build --quiet --workspace --bins
+	@exec "$(CARGO_TARGET_DIR)/debug/measure_import" "$(CARGO_TARGET_DIR)/release/flipt"
 
 audit: setup ## Licences and sources of every dependency
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$(CACHE)/tools" cargo-deny@0.20.2

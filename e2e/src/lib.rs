@@ -21,6 +21,7 @@
 
 mod binaries;
 mod cli;
+pub mod documents;
 mod failure;
 pub mod grpc;
 pub mod http;

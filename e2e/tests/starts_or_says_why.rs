@@ -169,7 +169,7 @@ async fn an_unknown_key_fails_strict_servers_and_config_validate() {
     for text in texts {
         assert!(validated.stderr.contains(text), "{}", validated.stderr);
     }
-    let shown = configuration.run(&["config"]);
+    let shown = configuration.run(&["config", "show"]);
     assert_eq!(shown.code, 0);
     assert!(shown.stderr.contains("did you mean"), "{}", shown.stderr);
 
@@ -188,11 +188,11 @@ fn config_prints_what_is_in_force_with_secrets_masked() {
         ("FLIPT_SERVER_GRPC_PORT", "9001"),
         ("FLIPT_DB_URL", "postgres://scott:tiger@db/flipt"),
     ]));
-    let shown = cli.run(&["--config", "flipt.yml", "config"]).unwrap().success().unwrap();
+    let shown = cli.run(&["--config", "flipt.yml", "config", "show"]).unwrap().success().unwrap();
     assert!(shown.contains("8081") && shown.contains("9001"), "{shown}");
     assert!(!shown.contains("tiger"), "{shown}");
     // What it prints is a configuration again.
-    let again = Configuration::new(&configuration.run(&["config"]).success().unwrap());
+    let again = Configuration::new(&configuration.run(&["config", "show"]).success().unwrap());
     assert_eq!(again.run(&["config", "validate"]).code, 0);
 }
 
@@ -203,13 +203,13 @@ async fn a_configuration_file_that_cannot_be_read_is_named() {
     fails(server.process(), &["flipt.yml", "line", "column"]).await;
     for (name, text) in [("nowhere.yml", "No such file"), ("flipt.ini", "ini")] {
         fs::write(configuration.folder.path().join("flipt.ini"), "a=b").unwrap();
-        let finished = configuration.cli.run(&["--config", name, "config"]).unwrap();
+        let finished = configuration.cli.run(&["--config", name, "config", "show"]).unwrap();
         assert_eq!(finished.code, 1);
         assert!(finished.stderr.contains(text), "{}", finished.stderr);
     }
     // A folder is no file; unlike permissions, that holds for root, too.
     fs::create_dir(configuration.folder.path().join("folder.yml")).unwrap();
-    let finished = configuration.cli.run(&["--config", "folder.yml", "config"]).unwrap();
+    let finished = configuration.cli.run(&["--config", "folder.yml", "config", "show"]).unwrap();
     assert_eq!(finished.code, 1);
     assert!(finished.stderr.contains("folder.yml"), "{}", finished.stderr);
 }

@@ -21,8 +21,10 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Server, server::Router};
+use tonic::transport::{
+    Server,
+    server::{Router, TcpIncoming},
+};
 
 use crate::{
     config::{Config, Follow, summary},
@@ -86,7 +88,6 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     let health = Arc::new(Health::new(Arc::clone(&holder), config.start_policy, config.max_stale, registry));
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
-        .tcp_nodelay(true)
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(evaluator.clone(), Arc::clone(&gate))))
         .add_service(OfrepServiceServer::new(OfrepGrpc::new(evaluator, gate)));
 
@@ -225,7 +226,10 @@ fn spawn_grpc(
 ) {
     tasks.spawn(async move {
         router
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), until(stopped))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                until(stopped),
+            )
             .await
             .map_err(|error| format!("grpc server: {error}"))
     });

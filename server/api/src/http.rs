@@ -120,7 +120,7 @@ impl ServerHttp {
         if let Some(Err(reason)) =
             self.cross_origin.as_ref().map(|rule| rule.check(&head.method, &head.headers))
         {
-            return text_reply(StatusCode::FORBIDDEN, &format!("{reason}\n"));
+            return text_reply(StatusCode::FORBIDDEN, format!("{reason}\n"));
         }
         let is_pretty = pretty::is_wanted(&head);
         if is_pretty {

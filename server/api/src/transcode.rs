@@ -377,7 +377,8 @@ mod tests {
         assert_eq!(json["rollout"].to_string(), "33.33");
         let text =
             String::from_utf8(to_json(&pb::Distribution { rollout: 100.0, ..Default::default() }).unwrap());
-        assert!(text.unwrap().contains(r#""rollout":100,"#));
+        let text = text.unwrap();
+        assert!(text.contains(r#""rollout":100"#) && !text.contains("100."), "{text}");
     }
 
     #[test]

@@ -1,19 +1,17 @@
-//! The command line's grammar, and its errors in the form that scripts know (cli spec, section 1.4).
+//! The command line's grammar (cli spec).
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, time::Duration};
 
-use clap::{
-    ArgAction, Args, CommandFactory as _, Parser, Subcommand,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 /// Feature flags for Kubernetes: the server, and tools for its data.
 ///
 /// Without a command, runs the server: REST on port 8080, gRPC on port 9000. Settings come
 /// from environment variables (FLIPT_SERVER_HTTP_PORT=…), then the configuration file, then defaults; see
-/// `flipt config` for the result.
+/// `flipt config show` for the result.
 #[derive(Debug, Parser)]
-#[command(name = "flipt", disable_help_subcommand = false)]
+// Of an option given twice the last counts, as in Flipt.
+#[command(name = "flipt", disable_help_subcommand = false, args_override_self = true)]
 pub(crate) struct Arguments {
     /// Configuration file (.yml, .json or .toml).
     #[arg(long, global = true, value_name = "FILE")]
@@ -39,18 +37,57 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Write flags as documents, or publish them as a snapshot.
     Export(ExportOptions),
-    /// Read documents into the database, in one transaction.
+    /// Read documents into the database, or into a running server.
     Import(ImportOptions),
     /// Bring the database schema up to date. Back up first: there is no way back.
     Migrate(MigrateOptions),
     /// Check feature files without a server.
     Validate(ValidateOptions),
-    /// Show the effective configuration, secrets masked.
+    /// Evaluate one flag on a running server.
+    Evaluate(EvaluateOptions),
+    /// Pack feature files into OCI bundles.
+    Bundle {
+        #[command(subcommand)]
+        command: Option<BundleCommand>,
+    },
+    /// Make, change, show and check the configuration file.
     #[command(alias = "cfg")]
     Config {
         #[command(subcommand)]
         command: Option<ConfigCommand>,
     },
+    /// Print a script that completes commands and options in a shell.
+    #[command(hide = true, override_usage = "flipt completion <bash|zsh|fish|powershell>")]
+    Completion {
+        #[arg(value_name = "SHELL")]
+        shells: Vec<String>,
+    },
+    /// Write a reference of all commands, one Markdown page for each.
+    #[command(hide = true, override_usage = "flipt doc [FOLDER]")]
+    Doc {
+        #[arg(value_name = "FOLDER")]
+        folders: Vec<PathBuf>,
+    },
+}
+
+/// The server that a command talks to.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteOptions {
+    /// Running server to use instead of the configured database: http://, https://, grpc:// or grpcs://
+    /// with host and port.
+    #[arg(short, long, value_name = "URL", default_value = "", hide_default_value = true)]
+    pub(crate) address: String,
+
+    /// Token of a client of that server.
+    #[arg(
+        short,
+        long,
+        value_name = "TOKEN",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) token: String,
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +96,9 @@ pub(crate) struct ExportOptions {
     /// that sidecars follow. Standard output if absent.
     #[arg(short, long, value_name = "FILE or URL")]
     pub(crate) output: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
 
     /// Namespaces to export, comma-separated.
     #[arg(long, value_name = "KEYS", value_delimiter = ',')]
@@ -118,14 +158,17 @@ impl ExportOptions {
 #[derive(Debug, Args)]
 pub(crate) struct ImportOptions {
     /// Document to read: .yml, .yaml or .json.
-    #[arg(value_name = "FILE", required_unless_present = "stdin")]
-    pub(crate) file: Option<PathBuf>,
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 
     /// Read a YAML or JSON document from standard input.
     #[arg(long)]
     pub(crate) stdin: bool,
 
-    /// Remove every namespace, flag and segment first, in the same transaction.
+    #[command(flatten)]
+    pub(crate) remote: RemoteOptions,
+
+    /// Remove every namespace, flag and segment first. Direct import does it in the same transaction.
     #[arg(long, conflicts_with = "skip_existing")]
     pub(crate) drop: bool,
 
@@ -158,6 +201,11 @@ pub(crate) struct ValidateOptions {
     #[arg(short = 'd', long, value_name = "DIR", default_value = ".")]
     pub(crate) work_dir: String,
 
+    /// Further rules that the files must keep: a CUE file that tightens definitions such as #Flag, see
+    /// docs/OPERATING.md.
+    #[arg(short = 'e', long, value_name = "FILE")]
+    pub(crate) extra_schema: Option<PathBuf>,
+
     /// Form of the report: text or json.
     #[arg(short = 'F', long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: String,
@@ -167,125 +215,121 @@ pub(crate) struct ValidateOptions {
     pub(crate) issue_exit_code: u8,
 }
 
+#[derive(Debug, Args)]
+#[command(override_usage = "flipt evaluate [OPTIONS] <FLAG>")]
+pub(crate) struct EvaluateOptions {
+    /// Key of the flag.
+    #[arg(value_name = "FLAG")]
+    pub(crate) flags: Vec<String>,
+
+    /// Namespace of the flag.
+    #[arg(short, long, value_name = "KEY", default_value = flipt_model::DEFAULT_NAMESPACE)]
+    pub(crate) namespace: String,
+
+    /// Entity to evaluate for; a random one if absent.
+    #[arg(short, long, value_name = "ID", allow_hyphen_values = true)]
+    pub(crate) entity_id: Option<String>,
+
+    /// Identifier of the request; the server makes one if absent.
+    #[arg(
+        short,
+        long,
+        value_name = "ID",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) request_id: String,
+
+    /// A property of the entity; may be given several times.
+    #[arg(short, long, value_name = "KEY=VALUE", action = ArgAction::Append, allow_hyphen_values = true)]
+    pub(crate) context: Vec<String>,
+
+    /// Running server: http://, https://, grpc:// or grpcs:// with host and port.
+    #[arg(short, long, value_name = "URL", default_value = "http://localhost:8080")]
+    pub(crate) address: String,
+
+    /// Token of a client of that server.
+    #[arg(
+        short,
+        long,
+        value_name = "TOKEN",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(crate) token: String,
+
+    /// Evaluate again and again until interrupted.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+
+    /// Time between two evaluations of --watch.
+    #[arg(short, long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub(crate) interval: Duration,
+}
+
+/// A duration as Go writes it, longer than nothing.
+fn interval(text: &str) -> Result<Duration, String> {
+    match flipt_config::parse_duration(text) {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        Some(_) => Err("expected more than 0".to_owned()),
+        None => Err(format!("time: invalid duration {text:?}, expected one such as 500ms, 15s or 1h30m")),
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Pack the feature files of the current directory.
+    #[command(override_usage = "flipt bundle build <NAME[:TAG]>")]
+    Build {
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// List the bundles on this machine.
+    List {
+        #[arg(hide = true)]
+        ignored: Vec<String>,
+    },
+    /// Copy a bundle.
+    #[command(override_usage = "flipt bundle push <FROM> <TO>")]
+    Push {
+        #[arg(value_name = "FROM TO")]
+        names: Vec<String>,
+    },
+    /// Fetch a bundle from a registry.
+    #[command(override_usage = "flipt bundle pull <REMOTE>")]
+    Pull {
+        #[arg(value_name = "REMOTE")]
+        names: Vec<String>,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
+    /// Write a configuration file with the defaults.
+    Init {
+        /// Ask nothing, and overwrite a file that exists.
+        #[arg(short = 'y', long)]
+        force: bool,
+    },
+    /// Change the configuration file in an editor: $VISUAL, $EDITOR, or vim.
+    Edit,
+    /// Print the effective configuration with the origin of each value, secrets masked.
+    Show,
     /// Check the configuration; unknown keys are errors.
     Validate,
 }
 
-/// Reads the process's arguments.
-///
-/// # Errors
-/// The exit code, after help or an error was printed.
-pub(crate) fn parse() -> Result<Arguments, ExitCode> {
-    Arguments::try_parse_from(with_plain_switches(std::env::args_os())).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp => match error.print() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        _ => {
-            eprintln!("Error: {}", describe(&error));
-            ExitCode::FAILURE
-        }
-    })
-}
-
-/// The arguments with `--switch=true` written as `--switch`, and `--switch=false` left out (cli spec, section
-/// 1.4).
-fn with_plain_switches(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let switches = switches(&Arguments::command());
-    let mut ended = false;
-    arguments
-        .filter_map(|argument| {
-            ended |= argument == "--";
-            let text = argument.to_str().filter(|_| !ended).and_then(|text| text.strip_prefix("--"));
-            match text.and_then(|text| text.split_once('=')).filter(|(name, _)| switches.contains(*name)) {
-                Some((name, "1" | "t" | "T" | "true" | "TRUE" | "True")) => Some(format!("--{name}").into()),
-                Some((_, "0" | "f" | "F" | "false" | "FALSE" | "False")) => None,
-                _ => Some(argument),
-            }
-        })
-        .collect()
-}
-
-/// Names of the flags that take no value, of a command and all below it.
-fn switches(command: &clap::Command) -> BTreeSet<String> {
-    let own = command
-        .get_arguments()
-        .filter(|argument| matches!(argument.get_action(), ArgAction::SetTrue))
-        .filter_map(|argument| argument.get_long().map(str::to_owned));
-    own.chain(command.get_subcommands().flat_map(switches)).collect()
-}
-
-fn describe(error: &clap::Error) -> String {
-    let text = |kind: ContextKind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        _ => None,
-    };
-    match error.kind() {
-        ErrorKind::UnknownArgument => {
-            let argument = text(ContextKind::InvalidArg).unwrap_or_default();
-            if argument.starts_with("--") {
-                return format!("unknown flag: {argument}");
-            }
-            if let Some(short) = argument.strip_prefix('-').and_then(|letters| letters.chars().next()) {
-                return format!("unknown shorthand flag: {short:?} in {argument}");
-            }
-            format!("unknown command {argument:?} for \"flipt\"\nRun 'flipt --help' for usage.")
-        }
-        ErrorKind::InvalidSubcommand => {
-            let name = text(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("unknown command {name:?} for \"flipt\"\nRun 'flipt --help' for usage.")
-        }
-        ErrorKind::MissingRequiredArgument if text(ContextKind::InvalidSubcommand).is_none() => {
-            let rendered = error.to_string();
-            if rendered.contains("<FILE>") {
-                "import filename required".to_owned()
-            } else {
-                first_line(&rendered)
-            }
-        }
-        _ => first_line(&error.to_string()),
-    }
-}
-
-fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::CommandFactory as _;
 
-    fn refusal(arguments: &[&str]) -> String {
-        let arguments = std::iter::once(&"flipt").chain(arguments);
-        describe(&Arguments::try_parse_from(arguments).unwrap_err())
-    }
+    use super::*;
 
     #[test]
     fn the_grammar_is_sound() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn mistakes_are_reported_as_scripts_know_them() {
-        assert_eq!(refusal(&["--foo"]), "unknown flag: --foo");
-        assert_eq!(refusal(&["-z"]), "unknown shorthand flag: 'z' in -z");
-        assert!(refusal(&["foo"]).starts_with("unknown command \"foo\" for \"flipt\"\n"));
-        assert_eq!(refusal(&["import"]), "import filename required");
-    }
-
-    #[test]
-    fn switches_may_be_written_with_a_value() {
-        let plain = |arguments: &[&str]| {
-            let arguments = arguments.iter().map(OsString::from);
-            with_plain_switches(arguments).into_iter().map(|a| a.into_string().unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(plain(&["import", "--stdin=true", "--drop=false"]), ["import", "--stdin"]);
-        for untouched in [["export", "--output=true"], ["import", "--stdin=maybe"], ["--", "--stdin=true"]] {
-            assert_eq!(plain(&untouched), untouched);
-        }
     }
 
     #[test]

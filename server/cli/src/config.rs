@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use flipt_config::{Config, ConfigError, Loaded};
 
-use crate::{arguments::ConfigCommand, failure::Failure, logging};
+use crate::{
+    arguments::ConfigCommand, config_edit, config_init, environment, failure::Failure, logging, usage,
+};
 
 /// Where the configuration comes from.
 pub(crate) struct Sources {
@@ -16,10 +18,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     fn load(&self) -> Result<(Option<PathBuf>, Loaded), Failure> {
-        // What is not Unicode cannot be meant for us.
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = environment::variables();
         let path = flipt_config::locate(self.path.as_deref(), &environment);
         let loaded = flipt_config::load(path.as_deref(), &environment).map_err(|error| {
             explain(&error, &environment);
@@ -74,23 +73,31 @@ fn refuse_unknown(strict: bool, loaded: &Loaded) -> Result<(), Failure> {
     Err(Failure::new(format!("loading configuration: {}", lines.join("\n  "))))
 }
 
-/// Prints or checks the configuration.
+/// Makes, changes, prints or checks the configuration.
 pub(crate) fn run(sources: &Sources, command: Option<&ConfigCommand>) -> Result<ExitCode, Failure> {
-    let (_, loaded) = sources.load()?;
     match command {
         None => {
+            print!("{}", usage::help(&["config"]));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(ConfigCommand::Init { force }) => config_init::run(sources.path.as_deref(), *force),
+        Some(ConfigCommand::Edit) => config_edit::run(sources.path.as_deref()),
+        Some(ConfigCommand::Show) => {
+            let (_, loaded) = sources.load()?;
             refuse_unknown(sources.strict, &loaded)?;
             print!("{}", flipt_config::to_yaml(&loaded.effective));
             for text in loaded.unknown.iter().map(ToString::to_string).chain(loaded.notes) {
                 eprintln!("Warning: {text}");
             }
+            Ok(ExitCode::SUCCESS)
         }
         Some(ConfigCommand::Validate) => {
+            let (_, loaded) = sources.load()?;
             refuse_unknown(true, &loaded)?;
             for note in &loaded.notes {
                 eprintln!("Warning: {note}");
             }
+            Ok(ExitCode::SUCCESS)
         }
     }
-    Ok(ExitCode::SUCCESS)
 }

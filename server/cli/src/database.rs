@@ -1,7 +1,6 @@
 //! Opening the configured database for a command.
 
 use flipt_config::Config;
-use flipt_model::DEFAULT_ENVIRONMENT;
 use flipt_store::{
     ConnectError, Database, DatabaseOptions, SqlEnvironments, SqlStore,
     migrations::{self, Policy},
@@ -38,7 +37,9 @@ pub(crate) async fn open_store(config: &Config, policy: Policy) -> Result<SqlSto
 /// Opens every environment after migrating as the policy allows.
 pub(crate) async fn open_environments(config: &Config, policy: Policy) -> Result<SqlEnvironments, Failure> {
     let database = open_migrated(config, policy).await?;
-    SqlEnvironments::open(database, DEFAULT_ENVIRONMENT, []).await.map_err(Failure::new)
+    let environments = &config.environments;
+    let others = environments.others.iter().map(String::as_str);
+    SqlEnvironments::open(database, &environments.default, others).await.map_err(Failure::new)
 }
 
 async fn open_migrated(config: &Config, policy: Policy) -> Result<Database, Failure> {

@@ -4,7 +4,7 @@ use std::{io::Write as _, path::Path, process::ExitCode};
 
 use flipt_config::Config;
 use flipt_model::{
-    DEFAULT_NAMESPACE, Namespace, Snapshot,
+    DEFAULT_NAMESPACE, Namespace,
     document::{Encoding, sort_by_key, write},
     validation::go_quote,
 };
@@ -14,7 +14,10 @@ use flipt_snapshots::{
 };
 use flipt_store::SqlStore;
 
-use crate::{arguments::ExportOptions, config::Sources, database, failure::Failure, publisher};
+use crate::{
+    arguments::ExportOptions, atomic_file, config::Sources, database, environment, failure::Failure, logging,
+    progress::Progress, publisher, remote,
+};
 
 /// Exit codes of a publication, which job controllers tell apart (design, section 4.4).
 const REFUSED_BY_GUARD: u8 = 3;
@@ -26,27 +29,38 @@ pub(crate) async fn run(sources: &Sources, options: ExportOptions) -> Result<Exi
         eprintln!("Flag --namespace has been deprecated, please use namespaces instead");
     }
     options.check_selection().map_err(Failure::new)?;
-    let config = sources.load_and_log(false)?;
+    let is_remote = !options.remote.address.is_empty();
     match options.output.as_deref() {
-        Some(url) if url.contains("://") => publish(&config, url, &options).await,
-        output => document(&config, output, &options).await,
+        Some(url) if url.contains("://") && is_remote => Err(Failure::new(format!(
+            "publishing to {url} needs the database with its revision: leave out --address, or export to a file"
+        ))),
+        Some(url) if url.contains("://") => publish(&sources.load_and_log(false)?, url, &options).await,
+        output => document(sources, output, &options).await,
     }
 }
 
 async fn document(
-    config: &Config,
+    sources: &Sources,
     output: Option<&str>,
     options: &ExportOptions,
 ) -> Result<ExitCode, Failure> {
-    // Before the database is asked: a wrong name must not cost an export.
+    // Before anybody is asked: a wrong name must not cost an export.
     let encoding = match output {
         Some(path) => Encoding::from_extension(path).map_err(Failure::new)?,
         None => Encoding::Yaml,
     };
-    let database = database::open_existing(config).await?;
-    let state = flipt_store::read_snapshot(&database).await.map_err(Failure::new)?;
-    database.close().await;
-    let written = write(&select(state, options)?, encoding);
+    let mut namespaces = if options.remote.address.is_empty() {
+        from_database(&sources.load_and_log(false)?, options).await?
+    } else {
+        from_server(options).await?
+    };
+    if options.sort_by_key {
+        if options.all_namespaces {
+            namespaces.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        namespaces.iter_mut().for_each(sort_by_key);
+    }
+    let written = write(&namespaces, encoding);
     for warning in &written.warnings {
         tracing::warn!(warning, "left out of the export");
     }
@@ -64,53 +78,47 @@ async fn document(
             let now = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             let version = env!("CARGO_PKG_VERSION");
             let text = format!("# exported by Flipt ({version}) on {now}\n\n{}", written.text);
-            write_file(Path::new(path), text.as_bytes())
+            atomic_file::write(Path::new(path), text.as_bytes(), atomic_file::public())
                 .map_err(|error| Failure::new(format!("creating output file: {path}: {error}")))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The namespaces asked for, in the order asked for.
-fn select(state: Snapshot, options: &ExportOptions) -> Result<Vec<Namespace>, Failure> {
-    let mut selected = if options.all_namespaces {
-        let mut namespaces = state.namespaces;
-        if options.sort_by_key {
-            namespaces.sort_by(|a, b| a.key.cmp(&b.key));
-        }
-        namespaces
-    } else {
-        let default = vec![DEFAULT_NAMESPACE.to_owned()];
-        let keys = options.namespaces.as_ref().or(options.namespace.as_ref()).unwrap_or(&default);
-        keys.iter()
-            .map(|key| {
-                let key = flipt_model::namespace_or_default(key);
-                state.namespace(key).cloned().ok_or_else(|| {
-                    Failure::new(format!("getting namespaces: namespace {} not found", go_quote(key)))
-                })
-            })
-            .collect::<Result<_, _>>()?
-    };
-    if options.sort_by_key {
-        selected.iter_mut().for_each(sort_by_key);
+/// Keys of the namespaces asked for, in the order asked for.
+fn keys(options: &ExportOptions) -> Vec<&str> {
+    match options.namespaces.as_ref().or(options.namespace.as_ref()) {
+        Some(keys) => keys.iter().map(|key| flipt_model::namespace_or_default(key)).collect(),
+        None => vec![DEFAULT_NAMESPACE],
     }
-    Ok(selected)
 }
 
-/// Writes beside the target and renames, so that nobody ever reads half a file.
-fn write_file(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text)?;
-    file.as_file().sync_all()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // What a plain create gives under the usual umask; temporary files start out private.
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+async fn from_database(config: &Config, options: &ExportOptions) -> Result<Vec<Namespace>, Failure> {
+    let _progress = Progress::of("reading the database");
+    let database = database::open_existing(config).await?;
+    let state = flipt_store::read_snapshot(&database).await.map_err(Failure::new)?;
+    database.close().await;
+    if options.all_namespaces {
+        return Ok(state.namespaces);
     }
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let find = |key: &str| {
+        state
+            .namespace(key)
+            .cloned()
+            .ok_or_else(|| Failure::new(format!("getting namespaces: namespace {} not found", go_quote(key))))
+    };
+    keys(options).into_iter().map(find).collect()
+}
+
+async fn from_server(options: &ExportOptions) -> Result<Vec<Namespace>, Failure> {
+    let client = remote::connect(&options.remote.address, &options.remote.token)?;
+    logging::start_early(&environment::variables());
+    let progress = Progress::of("exporting");
+    if options.all_namespaces {
+        remote::read::everything(&client, &progress).await
+    } else {
+        remote::read::selected(&client, &keys(options), &progress).await
+    }
 }
 
 async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<ExitCode, Failure> {

@@ -20,9 +20,20 @@ impl Failure {
         Self { message: message.to_string(), code }
     }
 
+    /// The same failure, with what was being done in front.
+    pub(crate) fn while_doing(self, what: impl fmt::Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
     /// Prints the failure and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("Error: {}", self.message);
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
     }
 }

@@ -1,4 +1,4 @@
-//! `flipt import`: documents into the database.
+//! `flipt import`: documents into the database, or into a running server.
 
 use std::{io::Read as _, process::ExitCode};
 
@@ -8,29 +8,66 @@ use flipt_model::{
 };
 use flipt_store::{Environment as _, ImportMode, ImportedNamespace, migrations::Policy};
 
-use crate::{arguments::ImportOptions, config::Sources, database, failure::Failure};
+use crate::{
+    arguments::ImportOptions,
+    config::Sources,
+    database, environment,
+    failure::Failure,
+    logging,
+    progress::Progress,
+    remote::{self, interruption::Interruption, write::Context},
+};
 
-/// Imports one file, or standard input, in one transaction.
+/// Imports one file, or standard input.
 pub(crate) async fn run(sources: &Sources, options: ImportOptions) -> Result<ExitCode, Failure> {
+    if !options.remote.address.is_empty() {
+        return remotely(&options).await;
+    }
     let config = sources.load_and_log(false)?;
-    let (text, encoding) = read(&options)?;
-    let documents = read_import(&text, encoding).map_err(|error| {
-        // Texts that scripts know do not name the place.
-        let place = error.place();
-        tracing::info!(line = place.line, column = place.column, "document refused");
-        Failure::new(error)
-    })?;
-    let namespaces =
-        documents.into_iter().map(|document| target(document, &options)).collect::<Result<Vec<_>, _>>()?;
+    let namespaces = documents(&options)?;
     let mode = match (options.drop, options.skip_existing) {
         (true, _) => ImportMode::Replace,
         (false, true) => ImportMode::SkipExisting,
         (false, false) => ImportMode::FailOnExisting,
     };
     let store = database::open_store(&config, Policy::FirstRun).await?;
+    let progress = Progress::of(about(&namespaces));
     store.import(&namespaces, mode).await.map_err(Failure::new)?;
+    drop(progress);
     store.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Imports through a running server; neither configuration nor database are touched here.
+async fn remotely(options: &ImportOptions) -> Result<ExitCode, Failure> {
+    let client = remote::connect(&options.remote.address, &options.remote.token)?;
+    logging::start_early(&environment::variables());
+    let namespaces = documents(options)?;
+    let progress = Progress::of(about(&namespaces));
+    let context = Context { progress: &progress, interruption: &Interruption::watch()? };
+    if options.drop {
+        remote::replace::import(&client, &namespaces, &context).await?;
+    } else {
+        remote::write::import(&client, &namespaces, options.skip_existing, &context).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn about(namespaces: &[ImportedNamespace]) -> String {
+    let flags: usize = namespaces.iter().map(|namespace| namespace.content.flags.len()).sum();
+    format!("importing {flags} flags")
+}
+
+/// What is to be imported, read whole before anything is written.
+fn documents(options: &ImportOptions) -> Result<Vec<ImportedNamespace>, Failure> {
+    let (text, encoding) = read(options)?;
+    let documents = read_import(&text, encoding).map_err(|error| {
+        // Texts that scripts know do not name the place.
+        let place = error.place();
+        tracing::info!(line = place.line, column = place.column, "document refused");
+        Failure::new(error)
+    })?;
+    documents.into_iter().map(|document| target(document, options)).collect()
 }
 
 fn read(options: &ImportOptions) -> Result<(Vec<u8>, Encoding), Failure> {
@@ -41,7 +78,11 @@ fn read(options: &ImportOptions) -> Result<(Vec<u8>, Encoding), Failure> {
             .map_err(|error| Failure::new(format!("reading standard input: {error}")))?;
         return Ok((text, Encoding::Yaml));
     }
-    let path = options.file.as_deref().ok_or_else(|| Failure::new("import filename required"))?;
+    let path = match options.files.as_slice() {
+        [] => return Err(Failure::new("import filename required")),
+        [path] => path,
+        more => return Err(Failure::new(format!("accepts at most 1 arg(s), received {}", more.len()))),
+    };
     let name = path.to_string_lossy();
     let mut file = std::fs::File::open(path).map_err(|error| {
         let reason = match error.kind() {

@@ -5,18 +5,31 @@
 
 mod about;
 mod arguments;
+mod atomic_file;
+mod bundle;
+mod completion;
 mod config;
+mod config_edit;
+mod config_init;
 mod database;
+mod environment;
+mod evaluate;
 mod export;
+mod extra_schema;
 mod failure;
 mod health;
 mod import;
 mod logging;
 mod migrate;
+mod progress;
 mod publisher;
+mod reference;
 mod reflection;
+mod remote;
 mod serve;
 mod storage;
+mod terminal;
+mod usage;
 mod validate;
 mod version;
 
@@ -26,7 +39,7 @@ use arguments::{Arguments, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let arguments = match arguments::parse() {
+    let arguments = match usage::parse() {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
@@ -61,6 +74,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Some(Command::Import(options)) => import::run(&sources, options).await,
         Some(Command::Migrate(options)) => migrate::run(&sources, &options).await,
         Some(Command::Validate(options)) => validate::run(&options),
+        Some(Command::Evaluate(options)) => evaluate::run(options).await,
+        Some(Command::Bundle { command }) => bundle::run(&sources, command),
         Some(Command::Config { command }) => config::run(&sources, command.as_ref()),
+        Some(Command::Completion { shells }) => completion::run(shells),
+        Some(Command::Doc { folders }) => reference::run(folders),
     }
 }

@@ -30,8 +30,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{
     about,
@@ -103,7 +102,6 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let reflection_v1alpha = reflection::builder(&authentications).build_v1alpha().map_err(Failure::new)?;
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
-        .tcp_nodelay(true)
         .layer(GrpcAdmission::new(guard.clone()))
         .add_service(health_service)
         .add_service(reflection_v1)
@@ -125,7 +123,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let ending = until_stop();
     tasks.spawn(async move {
-        grpc.serve_with_incoming_shutdown(TcpListenerStream::new(grpc_listener), ending)
+        grpc.serve_with_incoming_shutdown(TcpIncoming::from(grpc_listener).with_nodelay(Some(true)), ending)
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });

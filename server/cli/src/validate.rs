@@ -1,15 +1,13 @@
 //! `flipt validate`: checks feature files as a server would read them.
 
 use std::{
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
     process::ExitCode,
 };
 
-use flipt_model::document::{
-    DEFAULT_INCLUDE, INDEX_FILE, Index, Issue, feature_encoding, load_features, validate_features,
-};
+use flipt_model::document::{Issue, feature_encoding, load_features, validate_features};
 
-use crate::{arguments::ValidateOptions, failure::Failure};
+use crate::{arguments::ValidateOptions, extra_schema::ExtraSchema, failure::Failure};
 
 /// Checks the files named, or those the index selects. Stops at the first file with issues.
 pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
@@ -17,15 +15,23 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::new("non-empty working directory expected"));
     }
     let root = Path::new(&options.work_dir);
-    let names = if options.paths.is_empty() { discover(root)? } else { options.paths.clone() };
+    let names = if options.paths.is_empty() {
+        flipt_declarative::selected_files(root).map_err(Failure::new)?
+    } else {
+        options.paths.clone()
+    };
+    let extra = options.extra_schema.as_deref().map(ExtraSchema::read).transpose()?;
     let mut files = Vec::with_capacity(names.len());
     for name in names {
         let text = read(root, &name)?;
         let encoding = feature_encoding(&name).map_err(Failure::new)?;
         let base =
             Path::new(&name).file_name().map_or(name.clone(), |base| base.to_string_lossy().into_owned());
-        let issues = validate_features(&text, encoding, &base)
+        let mut issues = validate_features(&text, encoding, &base)
             .map_err(|error| Failure::new(format!("{name}: {error}")))?;
+        if let Some(extra) = extra.as_ref().filter(|_| issues.is_empty()) {
+            issues = extra.issues(&text, encoding, &base)?;
+        }
         if !issues.is_empty() {
             print!("{}", if options.format == "json" { json_report(&issues) } else { text_report(&issues) });
             return Ok(ExitCode::from(options.issue_exit_code));
@@ -45,42 +51,6 @@ fn read(root: &Path, name: &str) -> Result<Vec<u8>, Failure> {
     }
     let full = root.join(path);
     std::fs::read(&full).map_err(|error| Failure::new(format!("open {}: {error}", full.display())))
-}
-
-/// The files below the root that the index file, or the default, selects; in lexical order.
-fn discover(root: &Path) -> Result<Vec<String>, Failure> {
-    let index = match std::fs::read(root.join(INDEX_FILE)) {
-        Ok(text) => Index::read(&text).map_err(Failure::new)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Index::default(),
-        Err(error) => return Err(Failure::new(format!("open {}: {error}", root.join(INDEX_FILE).display()))),
-    };
-    debug_assert!(!DEFAULT_INCLUDE.is_empty());
-    let mut names = Vec::new();
-    walk(root, &PathBuf::new(), &index, &mut names)?;
-    Ok(names)
-}
-
-fn walk(root: &Path, below: &Path, index: &Index, names: &mut Vec<String>) -> Result<(), Failure> {
-    let folder = root.join(below);
-    let failed = |error: std::io::Error| Failure::new(format!("open {}: {error}", folder.display()));
-    let mut entries =
-        std::fs::read_dir(&folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let name = below.join(entry.file_name());
-        // Links to folders are not followed; a ConfigMap's own `..data` folders would show every file twice.
-        if entry.file_type().map_err(failed)?.is_dir() {
-            if !entry.file_name().to_string_lossy().starts_with("..") {
-                walk(root, &name, index, names)?;
-            }
-            continue;
-        }
-        let name = name.to_string_lossy().into_owned();
-        if index.selects(&name) {
-            names.push(name);
-        }
-    }
-    Ok(())
 }
 
 fn text_report(issues: &[Issue]) -> String {

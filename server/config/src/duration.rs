@@ -12,8 +12,10 @@ const UNITS: [(&str, u64); 7] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Reads `1h30m`, `500ms`, `1.5s`; a bare integer is nanoseconds. `None` for anything else, also negative.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+/// Reads a duration as Go writes it: `1h30m`, `500ms`, `1.5s`; a bare integer is nanoseconds. `None` for anything
+/// else, also negative (config spec, section 1.3).
+#[must_use]
+pub fn parse(text: &str) -> Option<Duration> {
     if let Ok(nanos) = text.parse::<u64>() {
         return Some(Duration::from_nanos(nanos));
     }

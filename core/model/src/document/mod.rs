@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | export and import | [`read_import`] | [`write()`] |
 //! | feature files of a declarative source | [`Index`], [`validate_features`], [`load_features`] | – |
+//! | layers of bundles | – | [`feature_layers`] |
 //!
 //! Everything works on text in memory.
 
@@ -16,6 +17,8 @@ mod import;
 mod index;
 mod json_reader;
 mod json_writer;
+mod layer;
+mod located;
 mod node;
 mod output;
 mod raw;
@@ -40,6 +43,8 @@ pub use features::{
 pub use glob::{Glob, GlobError};
 pub use import::ImportDocument;
 pub use index::{DEFAULT_INCLUDE, INDEX_FILE, Index, IndexError};
+pub use layer::{Layer, feature_layers};
+pub use located::{LocatedDocument, located_documents};
 pub use node::Place;
 pub use schema::{Issue, validate_features};
 pub use tree::{Tree, TreeValue};

@@ -50,27 +50,27 @@ pub fn sort_by_key(namespace: &mut Namespace) {
 
 /// Fields of a record; what is empty is left out.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Output)>);
+pub(crate) struct Fields(Vec<(&'static str, Output)>);
 
 impl Fields {
-    fn always(mut self, name: &'static str, value: Output) -> Self {
+    pub(crate) fn always(mut self, name: &'static str, value: Output) -> Self {
         self.0.push((name, value));
         self
     }
 
-    fn text(self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn text(self, name: &'static str, value: &str) -> Self {
         if value.is_empty() { self } else { self.always(name, Output::Text(value.to_owned())) }
     }
 
-    fn if_true(self, name: &'static str, value: bool) -> Self {
+    pub(crate) fn if_true(self, name: &'static str, value: bool) -> Self {
         if value { self.always(name, Output::Bool(true)) } else { self }
     }
 
-    fn list(self, name: &'static str, items: Vec<Output>) -> Self {
+    pub(crate) fn list(self, name: &'static str, items: Vec<Output>) -> Self {
         if items.is_empty() { self } else { self.always(name, Output::List(items)) }
     }
 
-    fn record(self) -> Output {
+    pub(crate) fn record(self) -> Output {
         Output::Record(self.0)
     }
 }
@@ -142,7 +142,7 @@ fn variant(flag: &str, variant: &Variant, default: Option<&str>, warnings: &mut 
 }
 
 /// JSON text as native structure; all numbers are 64-bit floats.
-fn native(node: &Node) -> Output {
+pub(crate) fn native(node: &Node) -> Output {
     match &node.content {
         Content::Scalar(scalar) => match &scalar.value {
             Value::Null => Output::Null,
@@ -162,7 +162,7 @@ fn native(node: &Node) -> Output {
     }
 }
 
-fn metadata(metadata: &BTreeMap<String, Json>) -> Output {
+pub(crate) fn metadata(metadata: &BTreeMap<String, Json>) -> Output {
     Output::Map(metadata.iter().map(|(key, value)| (key.clone(), metadata_value(value))).collect())
 }
 
@@ -224,7 +224,7 @@ fn rollout(rollout: &Rollout) -> Option<Output> {
     Some(fields.record())
 }
 
-fn texts(keys: &[String]) -> Vec<Output> {
+pub(crate) fn texts(keys: &[String]) -> Vec<Output> {
     keys.iter().map(|key| Output::Text(key.clone())).collect()
 }
 
