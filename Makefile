@@ -9,11 +9,13 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flipt-kubernetes
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export CARGO_TERM_COLOR ?= auto
 
-# Debian packages that building and testing need.
+# Debian packages that building and testing need; those of Node.js and Python only where neither came otherwise.
 PACKAGES := gcc libc6-dev
+PACKAGES += $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
+PACKAGES += $(shell python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 RUST_MINOR := 95
 
-.PHONY: help setup demo test check lint format size bench audit
+.PHONY: help setup demo test clients check lint format size bench audit
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -34,12 +36,16 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 	cargo build --quiet --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/demo" $(if $(ONCE),--once)
 
-test: setup check lint ## Everything that must hold: format, lints, unit, property and end-to-end tests
+test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
 	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
 
+clients: setup ## Install Flipt's own clients, which the end-to-end tests run
+	@for language in node python rust; do e2e/clients/install "$$language" >/dev/null; done
+
 check: setup ## Formatting, and one TLS provider in the whole tree
 	cargo fmt --all --check
+	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
 		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
 		cargo tree --workspace --target all --edges normal,build --invert ring >&2; exit 1; \
@@ -50,6 +56,7 @@ lint: setup ## Clippy, warnings denied
 
 format: setup ## Format the code
 	cargo fmt --all
+	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --profile ship-sidecar --package flipt-sidecar

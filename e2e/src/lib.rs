@@ -21,6 +21,7 @@
 
 mod binaries;
 mod cli;
+mod clients;
 pub mod documents;
 mod failure;
 pub mod grpc;
@@ -35,6 +36,7 @@ mod wait;
 
 pub use binaries::Binaries;
 pub use cli::{Cli, Finished};
+pub use clients::Client;
 pub use failure::{Failure, Result};
 pub use ports::free_port;
 pub use process::Process;

@@ -12,9 +12,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 static REVISION: HeaderName = HeaderName::from_static("x-flipt-revision");
 static AGE: HeaderName = HeaderName::from_static("x-flipt-snapshot-age");
 
+/// A compiled snapshot with the digest of what it was compiled from.
+struct Held {
+    snapshot: Snapshot,
+    digest: String,
+}
+
 /// Holds the compiled snapshot.
 pub(crate) struct Holder {
-    current: ArcSwapOption<Snapshot>,
+    current: ArcSwapOption<Held>,
     status: Arc<Status>,
 }
 
@@ -44,14 +50,19 @@ impl Holder {
                 pointer.counts.namespaces, pointer.counts.flags
             ));
         }
-        self.current.store(Some(Arc::new(compiled)));
+        let digest = pointer.digest.to_string();
+        self.current.store(Some(Arc::new(Held { snapshot: compiled, digest })));
         Ok(())
     }
 }
 
 impl Source for Holder {
     fn snapshot(&self) -> Option<Snapshot> {
-        self.current.load().as_deref().cloned()
+        self.current.load().as_ref().map(|held| held.snapshot.clone())
+    }
+
+    fn version(&self) -> Option<String> {
+        self.current.load().as_ref().map(|held| held.digest.clone())
     }
 
     fn unknown_namespace(&self) -> UnknownNamespace {

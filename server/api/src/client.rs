@@ -19,9 +19,10 @@ use tonic::{Request, Response as GrpcResponse, Status};
 
 use crate::{
     Api,
+    compression::accepts_gzip,
     data::{encoded, is_known, not_modified, tagged},
     query,
-    snapshots::{Snapshots, Versioned, accepts_gzip},
+    snapshots::{Snapshots, Versioned},
 };
 
 /// Full name of the service.

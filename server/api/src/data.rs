@@ -8,7 +8,7 @@ use flipt_proto::evaluation::{
 };
 use flipt_serving::{
     Error,
-    http::{environment, json_reply},
+    http::{environment, json_reply, tag::names},
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
@@ -16,7 +16,8 @@ use tonic::{Request, Response as GrpcResponse, Status, metadata::MetadataValue};
 
 use crate::{
     Api,
-    snapshots::{AcceptedVersion, Versioned, accepts_gzip, names},
+    compression::accepts_gzip,
+    snapshots::{AcceptedVersion, Versioned},
 };
 
 /// Full name of the service.

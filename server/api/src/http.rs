@@ -23,7 +23,9 @@ use prost::Name as _;
 use crate::{
     Api,
     admission::admit,
-    calls, client, data, deadline,
+    calls, client, compression,
+    cors::Cors,
+    data, deadline,
     form::Form,
     meta, pretty, query,
     rest::{Bindings, Found},
@@ -41,6 +43,7 @@ pub struct ServerHttp {
     guard: Guard,
     cross_origin: Option<CrossOrigin>,
     registry: Registry,
+    cors: Option<Cors>,
 }
 
 /// A request on its way to its handler.
@@ -73,7 +76,32 @@ impl ServerHttp {
         let evaluation = EvaluationHttp::new(api.evaluator().clone(), Arc::new(Open));
         let bindings = calls::bindings(|service| guard.offers(service));
         let cross_origin = CrossOrigin::new(&api.authentications.config().session);
-        Self { api, bindings, evaluation, guard, cross_origin, registry }
+        Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None }
+    }
+
+    /// Lets pages of other origins call.
+    #[must_use]
+    pub fn with_cors(self, cors: Cors) -> Self {
+        Self { cors: Some(cors), ..self }
+    }
+
+    /// Answers with what browsers need beside the answer proper.
+    async fn answer_browsers(&self, request: Request<Incoming>) -> Response<Body> {
+        let Some(cors) = &self.cors else { return self.answer_or_stream(request).await };
+        if let Some(response) = cors.preflight::<_, Full<Bytes>>(&request) {
+            return response.map(Either::Left);
+        }
+        let reader = cors.reader(&request);
+        let mut response = self.answer_or_stream(request).await;
+        cors.mark(reader, response.headers_mut());
+        response
+    }
+
+    async fn answer_or_stream(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.stream(&request).await {
+            Some(stream) => stream,
+            None => self.answer(request).await.map(Either::Left),
+        }
     }
 
     /// Answers a request for a stream; `None` if it is for something else.
@@ -346,10 +374,8 @@ impl HttpService for ServerHttp {
         request: Request<Incoming>,
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(async move {
-            match self.stream(&request).await {
-                Some(stream) => stream,
-                None => self.answer(request).await.map(Either::Left),
-            }
+            let coding = compression::accepted(request.headers());
+            compression::compress(self.answer_browsers(request).await, coding).await
         })
     }
 }

@@ -9,7 +9,9 @@ mod any;
 mod authentications;
 mod calls;
 mod client;
+mod compression;
 mod constraints;
+mod cors;
 mod data;
 mod deadline;
 mod distributions;
@@ -43,6 +45,7 @@ use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
 use flipt_store::{Environment, Environments, Store};
 use tokio::sync::watch;
 
+pub use cors::Cors;
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
 pub use meta::About;

@@ -33,6 +33,12 @@ impl Source for LiveEnvironment {
         Ok(Some(Arc::new(Self { environments: self.environments.clone(), environment })))
     }
 
+    fn version(&self) -> Option<String> {
+        let live = self.environment.live();
+        let version = &live.version;
+        Some(format!("{}/{}", version.epoch, version.revision))
+    }
+
     fn unknown_namespace(&self) -> UnknownNamespace {
         if self.environment.knows_every_namespace() {
             UnknownNamespace::NamesNamespace

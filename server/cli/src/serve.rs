@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use flipt_api::{Api, ServerHttp};
+use flipt_api::{Api, Cors, ServerHttp};
 use flipt_auth::{Authentications, GrpcAdmission, Guard};
 use flipt_proto::{
     auth::{
@@ -127,7 +127,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });
-    let http = Arc::new(ServerHttp::new(api, guard, registry.clone()));
+    let mut http = ServerHttp::new(api, guard, registry.clone());
+    if config.cors.enabled {
+        http = http.with_cors(Cors::new(&config.cors.allowed_origins, &config.cors.allowed_headers));
+    }
+    let http = Arc::new(http);
     let ending = until_stop();
     tasks.spawn(async move {
         serve_http(http_listener, http, LIMITS, ending, DRAIN).await;

@@ -132,7 +132,7 @@ mod tests {
             "flipt://local//etc",
             "Mine",
             "mine:",
-            "mine:a/b",
+            "mine:a b",
             "a..b",
         ] {
             assert!(text.parse::<BundleReference>().is_err(), "{text}");

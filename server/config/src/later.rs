@@ -1,12 +1,11 @@
-//! Sections of Flipt that this version does not act on: their keys are read, checked for their types and shown,
-//! and whoever sets them hears that they have no effect.
+//! Keys of Flipt that this version does not act on: they are read, checked for their types and shown.
 
 use std::time::Duration;
 
 use crate::{Effective, reader::Reader};
 
 /// Such sections. They are not "unknown", but whoever sets them should hear about it.
-const SECTIONS: [&str; 2] = ["cors", "experimental"];
+const SECTIONS: [&str; 1] = ["experimental"];
 
 /// What a key holds, with its default.
 enum Kind {
@@ -15,28 +14,11 @@ enum Kind {
     Text(&'static str),
     /// In seconds.
     Duration(u64),
-    List(&'static [&'static str]),
 }
 
-use Kind::{Bool, Count, Duration as Span, List, Text};
+use Kind::{Bool, Count, Duration as Span, Text};
 
-const KEYS: [(&str, Kind); 11] = [
-    (
-        "cors.allowed_headers",
-        List(&[
-            "Accept",
-            "Authorization",
-            "Content-Type",
-            "X-CSRF-Token",
-            "X-Fern-Language",
-            "X-Fern-SDK-Name",
-            "X-Fern-SDK-Version",
-            "X-Flipt-Namespace",
-            "X-Flipt-Accept-Server-Version",
-        ]),
-    ),
-    ("cors.allowed_origins", List(&["*"])),
-    ("cors.enabled", Bool(false)),
+const KEYS: [(&str, Kind); 8] = [
     ("db.conn_max_lifetime", Span(0)),
     ("db.max_open_conn", Count(0)),
     ("db.prepared_statements_enabled", Bool(true)),
@@ -69,9 +51,6 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Effective> {
                 }
                 Span(seconds) => {
                     reader.duration(key, Duration::from_secs(seconds), Duration::ZERO);
-                }
-                List(default) => {
-                    reader.list(key, default);
                 }
             }
         }

@@ -14,6 +14,7 @@ mod authorization;
 mod bundle_reference;
 mod bundles;
 mod cache;
+mod cors;
 mod document;
 mod duration;
 mod environments;
@@ -38,6 +39,7 @@ pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, T
 pub use bundle_reference::{BundleReference, BundleReferenceError};
 pub use bundles::Bundles;
 pub use cache::{Cache, CacheBackend, Redis, RedisMode};
+pub use cors::Cors;
 pub use duration::parse as parse_duration;
 pub use environments::Environments;
 pub use file::FileError;
@@ -57,6 +59,8 @@ pub struct Config {
     pub log: Log,
     /// Listeners.
     pub server: Server,
+    /// Pages of other origins.
+    pub cors: Cors,
     /// The database.
     pub database: Database,
     /// Where flag state lives.
@@ -148,6 +152,7 @@ pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Resu
     let config = Config {
         log,
         server,
+        cors: Cors::read(&mut reader),
         database,
         storage,
         authentication: Authentication::read(&mut reader),
@@ -422,6 +427,29 @@ mod tests {
         let yaml = to_yaml(&loaded.effective);
         assert!(!yaml.contains("s3cret"), "{yaml}");
         assert!(yaml.contains("http_port: 8080"), "{yaml}");
+    }
+
+    #[test]
+    fn a_list_may_be_a_list_or_a_text_with_white_space() {
+        let origins = |text: &str, pairs: &[(&str, &str)]| {
+            let loaded = load_yaml(text, pairs).unwrap();
+            assert!(loaded.unknown.is_empty(), "{:?}", loaded.unknown);
+            loaded.config.cors.allowed_origins
+        };
+        let both = ["http://a.example", "http://b.example"];
+        assert_eq!(origins("cors:\n  allowed_origins: [http://a.example, http://b.example]\n", &[]), both);
+        assert_eq!(origins("cors:\n  allowed_origins: http://a.example http://b.example\n", &[]), both);
+        let variable = [("FLIPT_CORS_ALLOWED_ORIGINS", "http://a.example http://b.example")];
+        assert_eq!(origins("cors:\n  allowed_origins: http://c.example\n", &variable), both);
+        assert_eq!(origins("cors:\n  enabled: true\n", &[]), ["*"]);
+        let error = load_yaml("cors:\n  allowed_headers: {a: b}\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("cors.allowed_headers") && error.contains(":2:"), "{error}");
+    }
+
+    #[test]
+    fn an_origin_that_matches_no_page_is_pointed_out() {
+        let loaded = load_yaml("cors:\n  allowed_origins: [\"https://a.example/\"]\n", &[]).unwrap();
+        assert!(loaded.notes.iter().any(|note| note.contains("https://a.example/")), "{:?}", loaded.notes);
     }
 
     #[test]

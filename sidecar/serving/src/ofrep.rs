@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Context key of the entity id.
-const TARGETING_KEY: &str = "targetingKey";
+pub(crate) const TARGETING_KEY: &str = "targetingKey";
 /// Context key that lists the flags of a bulk evaluation.
 const FLAGS: &str = "flags";
 

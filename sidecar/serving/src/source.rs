@@ -23,6 +23,10 @@ pub trait Source: Send + Sync + 'static {
     /// The state; `None` while nothing is loaded, which every evaluation answers with "unavailable".
     fn snapshot(&self) -> Option<Snapshot>;
 
+    /// A text that is another whenever the state is; `None` while nothing is loaded. The same state has the same
+    /// text in every process, so that callers may ask one after the other.
+    fn version(&self) -> Option<String>;
+
     /// The state of the environment with this key; `None` if it is this one. Who has a single environment
     /// takes every name for it, because clients of Flipt v1 may send any (api spec, item 52).
     ///

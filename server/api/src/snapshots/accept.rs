@@ -3,7 +3,7 @@
 use flipt_proto::evaluation::{
     EvaluationConstraintComparisonType, EvaluationNamespaceSnapshot, evaluation_rollout,
 };
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
 /// Header with the highest server version that the client understands.
 const ACCEPTED_VERSION: &str = "x-flipt-accept-server-version";
@@ -87,23 +87,8 @@ impl AcceptedVersion {
     }
 }
 
-/// Whether the client takes gzip (RFC 9110, section 12.5.3).
-pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let given = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    given.flat_map(|value| value.split(',')).any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let is_gzip = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip") || name == "*");
-        let refused = parts
-            .filter_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-            .any(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight == 0.0));
-        is_gzip && !refused
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -113,19 +98,5 @@ mod tests {
         assert!(AcceptedVersion::parse("1.47.0-rc.1").unwrap() < KNOWS_DEFAULT_VARIANTS);
         assert!(AcceptedVersion::parse("1.47.0-rc.1").unwrap() > KNOWS_ENTITY_IDS);
         assert_eq!(AcceptedVersion::parse("latest"), None);
-    }
-
-    #[test]
-    fn gzip_is_taken_by_who_names_it_without_refusing_it() {
-        let headers = |value: &'static str| {
-            HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))])
-        };
-        for value in ["gzip", "br, GZIP;q=0.5", "*"] {
-            assert!(accepts_gzip(&headers(value)), "{value}");
-        }
-        for value in ["br", "gzip;q=0", "identity, gzip; q=0.0"] {
-            assert!(!accepts_gzip(&headers(value)), "{value}");
-        }
-        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 }

@@ -5,7 +5,7 @@ mod accept;
 mod cache;
 mod shape;
 
-pub(crate) use accept::{AcceptedVersion, accepts_gzip};
+pub(crate) use accept::AcceptedVersion;
 pub(crate) use cache::{Snapshots, Versioned};
 
 use sha1::{Digest as _, Sha1};
@@ -23,17 +23,10 @@ pub(crate) fn etag(version: &str) -> Option<String> {
     Some(text)
 }
 
-/// Whether a conditional header names this tag. Flipt compares byte for byte; quotes, a weak mark and lists
-/// are understood here too.
-pub(crate) fn names(condition: &str, etag: &str) -> bool {
-    condition
-        .split(',')
-        .map(str::trim)
-        .any(|tag| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == etag)
-}
-
 #[cfg(test)]
 mod tests {
+    use flipt_serving::http::tag::names;
+
     use super::*;
 
     #[test]

@@ -31,8 +31,12 @@ fn while_doing(what: impl std::fmt::Display) -> impl Fn(CallError) -> Failure {
 macro_rules! all_pages {
     ($client:expr, $call:ty, $items:ident, $request:expr) => {{
         let mut items = Vec::new();
-        let mut request = $request;
-        request.limit = PAGE;
+        #[allow(clippy::field_reassign_with_default)]
+        let mut request = {
+            let mut request = $request;
+            request.limit = PAGE;
+            request
+        };
         loop {
             let page = $client.call::<$call>(&request).await?;
             items.extend(page.$items);

@@ -1,9 +1,11 @@
 //! Evaluation over HTTP, on Flipt's paths.
 
 mod body;
+mod bulk;
 pub mod path;
 mod reply;
 mod surrogates;
+pub mod tag;
 
 use std::sync::Arc;
 
@@ -197,9 +199,13 @@ impl EvaluationHttp {
         self.reply(&segments, result)
     }
 
-    fn reply(&self, segments: &[&str], result: Result<Vec<u8>, Error>) -> Response<Full<Bytes>> {
+    fn reply(
+        &self,
+        segments: &[&str],
+        result: Result<Response<Full<Bytes>>, Error>,
+    ) -> Response<Full<Bytes>> {
         let mut response = match result {
-            Ok(body) => json_reply(body),
+            Ok(response) => response,
             Err(error) if segments.first() == Some(&"ofrep") => reply::ofrep_error(&error),
             Err(error) => error_reply(&error),
         };
@@ -232,9 +238,9 @@ impl EvaluationHttp {
         scope: &Scope,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Response<Full<Bytes>>, Error> {
         let evaluator = self.evaluator.of_environment(environment(headers))?;
-        match operation {
+        let answer = match operation {
             Operation::Boolean => answer(body, |request: &mut evaluation::EvaluationRequest| {
                 evaluator.of_environment(&request.environment_key)?.boolean(scope, request)
             }),
@@ -264,10 +270,9 @@ impl EvaluationHttp {
                 request.key.clone_from(key);
                 evaluator.ofrep_flag(scope, ofrep_namespace(headers), request)
             }),
-            Operation::OfrepBulk => {
-                answer(body, |request| evaluator.ofrep_bulk(scope, ofrep_namespace(headers), request))
-            }
-        }
+            Operation::OfrepBulk => return bulk::answer(&evaluator, scope, headers, body),
+        };
+        answer.map(json_reply)
     }
 }
 
