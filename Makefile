@@ -14,11 +14,13 @@ PACKAGES := gcc libc6-dev
 PACKAGES += $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
 PACKAGES += $(shell python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 RUST_MINOR := 95
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_FUZZ := "$(CACHE)/tools/bin/cargo-fuzz"
 
-.PHONY: help setup demo test clients check lint format size bench audit
+.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 
 setup: ## Install what a fresh machine lacks
 	@missing=(); for package in $(PACKAGES); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
@@ -39,13 +41,24 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
 	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
+	$(MAKE) --no-print-directory fuzz schemathesis SECONDS=60
 
 clients: setup ## Install Flipt's own clients, which the end-to-end tests run
 	@for language in node python rust; do e2e/clients/install "$$language" >/dev/null; done
 
+fuzz: setup ## Fuzz every parser, for SECONDS=60 in total
+	@[[ "$$($(CARGO_FUZZ) --version 2>/dev/null)" == "cargo-fuzz $(CARGO_FUZZ_VERSION)" ]] || \
+		CARGO_TARGET_DIR="$(CACHE)/fuzz/cargo-fuzz" cargo install --locked --quiet --root "$(CACHE)/tools" cargo-fuzz@$(CARGO_FUZZ_VERSION)
+	@CACHE="$(CACHE)" e2e/fuzz/run "$(or $(SECONDS),60)"
+
+schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SECONDS=60
+	cargo build --quiet --package flipt
+	@CACHE="$(CACHE)" e2e/schemathesis/run "$(or $(SECONDS),60)"
+
 check: setup ## Formatting, and one TLS provider in the whole tree
 	cargo fmt --all --check
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
+	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
 		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
 		cargo tree --workspace --target all --edges normal,build --invert ring >&2; exit 1; \
@@ -57,6 +70,7 @@ lint: setup ## Clippy, warnings denied
 format: setup ## Format the code
 	cargo fmt --all
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
+	rustfmt --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --profile ship-sidecar --package flipt-sidecar

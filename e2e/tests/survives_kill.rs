@@ -125,7 +125,7 @@ async fn seen(server: &Server, written: &Written) -> usize {
         if let [distribution] = rule["distributions"].as_array().unwrap().as_slice() {
             assert_eq!(
                 (&distribution["variantId"], &distribution["rollout"]),
-                (&variants[0]["id"], &json!(100.0))
+                (&variants[0]["id"], &json!(100))
             );
             step = 4;
         }

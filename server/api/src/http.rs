@@ -26,8 +26,9 @@ use crate::{
     calls, client, compression,
     cors::Cors,
     data, deadline,
+    endpoint::Endpoint,
     form::Form,
-    meta, pretty, query,
+    meta, openapi, pretty, query,
     rest::{Bindings, Found},
     transcode::Parameters,
 };
@@ -44,6 +45,8 @@ pub struct ServerHttp {
     cross_origin: Option<CrossOrigin>,
     registry: Registry,
     cors: Option<Cors>,
+    /// The OpenAPI document of what is offered here.
+    description: Bytes,
 }
 
 /// A request on its way to its handler.
@@ -76,7 +79,9 @@ impl ServerHttp {
         let evaluation = EvaluationHttp::new(api.evaluator().clone(), Arc::new(Open));
         let bindings = calls::bindings(|service| guard.offers(service));
         let cross_origin = CrossOrigin::new(&api.authentications.config().session);
-        Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None }
+        let description = openapi::document(&bindings, |service| guard.needs_credentials(service));
+        let description = description.to_string().into();
+        Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None, description }
     }
 
     /// Lets pages of other origins call.
@@ -108,10 +113,8 @@ impl ServerHttp {
     async fn stream(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let segments = split(request.uri().path())?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let ["client", "v2", "environments", environment, "namespaces", key, "stream"] = segments.as_slice()
-        else {
-            return None;
-        };
+        let (Endpoint::ClientStream, values) = Endpoint::of(&segments)? else { return None };
+        let [environment, key] = values.as_slice() else { return None };
         if request.method() != Method::GET {
             let error = Error::new(Code::Unimplemented, "Method Not Allowed");
             return Some(error_reply(&error).map(Either::Left));
@@ -132,15 +135,21 @@ impl ServerHttp {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        match request.uri().path() {
-            "/health" => return health(&request),
-            path if path.starts_with("/health/") => return not_found_reply(),
-            "/metrics" => {
+        match Endpoint::plain(request.uri().path()) {
+            Some(Endpoint::Health) => return health(&request),
+            Some(Endpoint::Metrics) => {
                 let mut response = Response::new(Full::new(self.registry.render().into()));
                 let content_type = HeaderValue::from_static(Registry::CONTENT_TYPE);
                 response.headers_mut().insert(header::CONTENT_TYPE, content_type);
                 return response;
             }
+            Some(Endpoint::Description) if request.method() == Method::GET => {
+                return json_reply(Vec::new()).map(|_| Full::new(self.description.clone()));
+            }
+            Some(Endpoint::Description) => {
+                return error_reply(&Error::new(Code::Unimplemented, "Method Not Allowed"));
+            }
+            _ if request.uri().path().starts_with("/health/") => return not_found_reply(),
             _ => {}
         }
         let (mut head, body) = request.into_parts();
@@ -188,52 +197,67 @@ impl ServerHttp {
             return self.evaluate(path, head, body).await;
         }
         let asked = Asked { head, body, form: form != Form::No, segments: &segments };
+        if let Some((endpoint, values)) = Endpoint::of(&segments) {
+            return self.serve(endpoint, &values, &asked.head).await;
+        }
         match segments.as_slice() {
             ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
                 self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
             }
             ["auth", "v1", ..] => self.call_auth(asked).await,
-            ["meta", rest @ ..] => {
-                self.about(&asked.head, rest).await.unwrap_or_else(|error| error_reply(&error)).into()
-            }
-            ["internal", "v1", "evaluation", "snapshot", "namespace", key] => {
-                let snapshot = async {
-                    require_get(&asked.head)?;
-                    let message = || {
-                        encoded(&EvaluationNamespaceSnapshotRequest {
-                            key: (*key).to_owned(),
-                            ..Default::default()
-                        })
-                    };
-                    admit(&self.guard, data::SERVICE, &asked.head.headers, message).await?;
-                    data::rest(&self.api, key, &asked.head.headers).await
-                };
-                let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
-                Answered { response, message: Some(EvaluationNamespaceSnapshot::full_name()) }
-            }
+            ["meta", ..] => not_found_reply().into(),
             ["internal", "v1", "analytics", "namespaces", _, "flags", _] => {
                 error_reply(&analytics(&asked.head.method)).into()
-            }
-            ["client", "v2", "environments", environment, "namespaces", key, "snapshot"] => {
-                let snapshot = async {
-                    require_get(&asked.head)?;
-                    let message = || {
-                        encoded(&v2::EvaluationNamespaceSnapshotRequest {
-                            environment_key: (*environment).to_owned(),
-                            key: (*key).to_owned(),
-                            ..Default::default()
-                        })
-                    };
-                    admit(&self.guard, client::SERVICE, &asked.head.headers, message).await?;
-                    client::snapshot(&self.api, environment, key, &asked.head.headers).await
-                };
-                let response = snapshot.await.unwrap_or_else(|error| error_reply(&error));
-                Answered { response, message: Some(v2::EvaluationNamespaceSnapshot::full_name()) }
             }
             ["client", "v2", ..] => not_found_reply().into(),
             ["internal", "v1", ..] => not_found_reply().into(),
             _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n").into(),
         }
+    }
+
+    /// What is at a path that is no call.
+    async fn serve(&self, endpoint: Endpoint, values: &[&str], head: &Parts) -> Answered {
+        let (answering, message) = match (endpoint, values) {
+            (Endpoint::Snapshot, [key]) => {
+                (self.snapshot(head, key).await, Some(EvaluationNamespaceSnapshot::full_name()))
+            }
+            (Endpoint::ClientSnapshot, [environment, key]) => (
+                self.client_snapshot(head, environment, key).await,
+                Some(v2::EvaluationNamespaceSnapshot::full_name()),
+            ),
+            (Endpoint::Information, _) => (self.about(head, &self.api.about.info).await, None),
+            (Endpoint::Configuration, _) => (self.about(head, &self.api.about.configuration).await, None),
+            // The others were answered before.
+            _ => return not_found_reply().into(),
+        };
+        let response = answering.unwrap_or_else(|error| error_reply(&error));
+        Answered { response, message }
+    }
+
+    async fn snapshot(&self, head: &Parts, key: &str) -> Result<Response<Full<Bytes>>, Error> {
+        require_get(head)?;
+        let message =
+            || encoded(&EvaluationNamespaceSnapshotRequest { key: key.to_owned(), ..Default::default() });
+        admit(&self.guard, data::SERVICE, &head.headers, message).await?;
+        data::rest(&self.api, key, &head.headers).await
+    }
+
+    async fn client_snapshot(
+        &self,
+        head: &Parts,
+        environment: &str,
+        key: &str,
+    ) -> Result<Response<Full<Bytes>>, Error> {
+        require_get(head)?;
+        let message = || {
+            encoded(&v2::EvaluationNamespaceSnapshotRequest {
+                environment_key: environment.to_owned(),
+                key: key.to_owned(),
+                ..Default::default()
+            })
+        };
+        admit(&self.guard, client::SERVICE, &head.headers, message).await?;
+        client::snapshot(&self.api, environment, key, &head.headers).await
     }
 
     /// Whether a path can be called with this verb.
@@ -287,17 +311,10 @@ impl ServerHttp {
     }
 
     /// What the server says about itself.
-    async fn about(&self, head: &Parts, rest: &[&str]) -> Result<Response<Full<Bytes>>, Error> {
-        let document = match rest {
-            ["info"] => self.api.about.info.clone(),
-            ["config"] => self.api.about.configuration.clone(),
-            _ => return Err(Error::new(Code::NotFound, "Not Found")),
-        };
-        if head.method != Method::GET {
-            return Err(Error::new(Code::Unimplemented, "Method Not Allowed"));
-        }
+    async fn about(&self, head: &Parts, document: &Bytes) -> Result<Response<Full<Bytes>>, Error> {
+        require_get(head)?;
         admit(&self.guard, meta::SERVICE, &head.headers, || encoded(&())).await?;
-        Ok(json_reply(document.into()))
+        Ok(json_reply(document.to_vec()))
     }
 
     async fn call(&self, asked: Asked<'_>) -> Result<Answered, Error> {

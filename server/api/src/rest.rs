@@ -24,8 +24,12 @@ pub(crate) struct Binding {
     pub(crate) path: &'static str,
     /// Full name of the service that the call belongs to.
     pub(crate) service: &'static str,
+    /// Name of the call in snake case.
+    pub(crate) call: &'static str,
     /// Whether the message comes from the body; otherwise from the query string.
     pub(crate) reads_body: bool,
+    /// Full name of the request's message.
+    pub(crate) request: fn() -> String,
     pub(crate) encode: Encode,
     pub(crate) invoke: Invoke,
     /// Full name of the answer's message.
@@ -49,6 +53,11 @@ impl Bindings {
         Self(Arc::new(bindings))
     }
 
+    /// All of them, in the order in which they were declared.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Binding> {
+        self.0.iter()
+    }
+
     /// Whether a path can be called with this verb.
     pub(crate) fn offers(&self, method: &Method, segments: &[&str]) -> bool {
         matches!(self.find(method, segments), Found::Call(..))
@@ -69,7 +78,10 @@ impl Bindings {
 }
 
 /// The values of a pattern's fields. An empty element is a value.
-fn matches<'p>(pattern: &'static str, segments: &[&'p str]) -> Option<Vec<(&'static str, &'p str)>> {
+pub(crate) fn matches<'p>(
+    pattern: &'static str,
+    segments: &[&'p str],
+) -> Option<Vec<(&'static str, &'p str)>> {
     let mut fields = Vec::new();
     let mut given = segments.iter();
     for element in pattern.split('/') {

@@ -20,6 +20,11 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     })
 });
 
+/// The descriptors of every message and service.
+pub(crate) fn pool() -> &'static DescriptorPool {
+    &POOL
+}
+
 fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
     POOL.get_message_by_name(&M::full_name())
         .ok_or_else(|| Error::new(Code::Internal, format!("no descriptor of {}", M::full_name())))

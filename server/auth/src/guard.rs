@@ -72,13 +72,19 @@ impl Guard {
         Self { authentications, others: Arc::new(others) }
     }
 
+    /// Whether a service is closed to callers without good credentials.
+    #[must_use]
+    pub fn needs_credentials(&self, service: &str) -> bool {
+        let config = self.authentications.config();
+        config.required && services::needs_credentials(service, config.exclude)
+    }
+
     /// Finds out who calls a service.
     ///
     /// # Errors
     /// [`Code::Unauthenticated`]; [`Code::Unavailable`] if credentials cannot be checked at the moment.
     pub async fn authenticate(&self, service: &str, metadata: &HeaderMap) -> Result<Caller, Error> {
-        let config = self.authentications.config();
-        if !config.required || !services::needs_credentials(service, config.exclude) {
+        if !self.needs_credentials(service) {
             return Ok(Caller::Unknown);
         }
         match Credentials::of(metadata) {

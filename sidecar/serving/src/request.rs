@@ -196,7 +196,13 @@ impl Message for EvaluationRequest {
             "namespaceKey" | "namespace_key" => text(&mut self.namespace_key, name, map),
             "flagKey" | "flag_key" => text(&mut self.flag_key, name, map),
             "entityId" | "entity_id" => text(&mut self.entity_id, name, map),
-            "environmentKey" | "environment_key" => text(&mut self.environment_key, name, map),
+            "environmentKey" | "environment_key" => {
+                // Flipt v1 does not know the field and takes anything there.
+                if let serde_json::Value::String(key) = map.next_value()? {
+                    self.environment_key = key;
+                }
+                Ok(true)
+            }
             "reference" => text(&mut self.reference, name, map),
             "context" => {
                 self.context = value::<Texts, A>(map)?.0;

@@ -112,6 +112,32 @@ impl Operation {
         }
     }
 
+    /// Name of the operation in its service.
+    const fn call(&self) -> &'static str {
+        match self {
+            Self::Boolean => "Boolean",
+            Self::Variant => "Variant",
+            Self::Batch => "Batch",
+            Self::Legacy { .. } => "Evaluate",
+            Self::LegacyBatch { .. } => "BatchEvaluate",
+            Self::OfrepConfiguration => "GetProviderConfiguration",
+            Self::OfrepFlag { .. } => "EvaluateFlag",
+            Self::OfrepBulk => "EvaluateBulk",
+        }
+    }
+
+    fn request(&self) -> String {
+        match self {
+            Self::Boolean | Self::Variant => evaluation::EvaluationRequest::full_name(),
+            Self::Batch => evaluation::BatchEvaluationRequest::full_name(),
+            Self::Legacy { .. } => legacy::EvaluationRequest::full_name(),
+            Self::LegacyBatch { .. } => legacy::BatchEvaluationRequest::full_name(),
+            Self::OfrepConfiguration => ofrep::GetProviderConfigurationRequest::full_name(),
+            Self::OfrepFlag { .. } => ofrep::EvaluateFlagRequest::full_name(),
+            Self::OfrepBulk => ofrep::EvaluateBulkRequest::full_name(),
+        }
+    }
+
     fn answer(&self) -> String {
         match self {
             Self::Boolean => evaluation::BooleanEvaluationResponse::full_name(),
@@ -133,6 +159,10 @@ pub struct Offer {
     pub method: Method,
     /// Full name of the service that the operation belongs to.
     pub service: &'static str,
+    /// Name of the operation in its service.
+    pub call: &'static str,
+    /// Full name of the request's message.
+    pub request: String,
     /// Full name of the answer's message.
     pub answer: String,
 }
@@ -145,6 +175,20 @@ pub struct EvaluationHttp {
 }
 
 impl EvaluationHttp {
+    /// The path of every operation; `{name}` stands for a field of the request.
+    pub const PATHS: [&'static str; 10] = [
+        "/evaluate/v1/boolean",
+        "/evaluate/v1/variant",
+        "/evaluate/v1/batch",
+        "/api/v1/namespaces/{namespace_key}/evaluate",
+        "/api/v1/evaluate",
+        "/api/v1/namespaces/{namespace_key}/batch-evaluate",
+        "/api/v1/batch-evaluate",
+        "/ofrep/v1/configuration",
+        "/ofrep/v1/evaluate/flags/{key}",
+        "/ofrep/v1/evaluate/flags",
+    ];
+
     /// Serves with this evaluator whom this gate admits.
     #[must_use]
     pub fn new(evaluator: Evaluator, gate: Arc<dyn Gate>) -> Self {
@@ -159,6 +203,8 @@ impl EvaluationHttp {
         Operation::of(&segments).map(|operation| Offer {
             method: operation.method(),
             service: operation.service(),
+            call: operation.call(),
+            request: operation.request(),
             answer: operation.answer(),
         })
     }
@@ -303,6 +349,37 @@ pub(crate) fn ofrep_namespace(headers: &HeaderMap) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Says how many paths an operation has; a new one does not compile before it is counted.
+    const fn paths(operation: &Operation) -> usize {
+        match operation {
+            Operation::Legacy { .. } | Operation::LegacyBatch { .. } => 2,
+            Operation::Boolean
+            | Operation::Variant
+            | Operation::Batch
+            | Operation::OfrepConfiguration
+            | Operation::OfrepFlag { .. }
+            | Operation::OfrepBulk => 1,
+        }
+    }
+
+    #[test]
+    fn every_listed_path_is_an_operation_and_every_operation_is_listed() {
+        let operations: Vec<Operation> = EvaluationHttp::PATHS
+            .iter()
+            .map(|path| {
+                let segments = path::split(path).unwrap();
+                let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+                Operation::of(&segments).unwrap_or_else(|| panic!("{path} is no operation"))
+            })
+            .collect();
+        for operation in &operations {
+            let same = |other: &&Operation| other.call() == operation.call();
+            assert_eq!(operations.iter().filter(same).count(), paths(operation), "{operation:?}");
+        }
+        let calls: std::collections::BTreeSet<&str> = operations.iter().map(Operation::call).collect();
+        assert_eq!(calls.len(), 8, "{calls:?}");
+    }
 
     #[test]
     fn evaluation_paths_are_owned_with_and_without_a_trailing_slash() {
