@@ -23,6 +23,10 @@ impl Source for Fixed {
         Some(self.0.clone())
     }
 
+    fn version(&self) -> Option<String> {
+        Some("1".to_owned())
+    }
+
     fn unknown_namespace(&self) -> UnknownNamespace {
         UnknownNamespace::NamesFlag
     }
