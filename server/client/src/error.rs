@@ -34,6 +34,12 @@ pub enum CallError {
         /// The limit.
         seconds: u64,
     },
+    /// Indicates a list whose pages follow each other in a circle.
+    #[error("{call}: the server gives the same page again and again")]
+    Endless {
+        /// The call.
+        call: &'static str,
+    },
     /// Indicates an answer that is not one of the API.
     #[error("{call}: {address} does not answer as Flipt does: {detail}")]
     Unreadable {

@@ -1,7 +1,7 @@
 //! Whole namespaces out of a running server, in the order of its lists (api spec, section 6.5).
 
 use flipt_client::{
-    CallError, Client,
+    Call, CallError, Client,
     call::{GetNamespace, ListFlags, ListNamespaces, ListRollouts, ListRules, ListSegments},
 };
 use flipt_model::{
@@ -27,22 +27,19 @@ fn while_doing(what: impl std::fmt::Display) -> impl Fn(CallError) -> Failure {
     move |error| Failure::new(format!("{what}: {error}"))
 }
 
-/// All items of a list that comes in pages.
+/// All items of a list that comes in pages; the request says how long one is.
 macro_rules! all_pages {
     ($client:expr, $call:ty, $items:ident, $request:expr) => {{
         let mut items = Vec::new();
-        #[allow(clippy::field_reassign_with_default)]
-        let mut request = {
-            let mut request = $request;
-            request.limit = PAGE;
-            request
-        };
+        let mut request = $request;
         loop {
             let page = $client.call::<$call>(&request).await?;
             items.extend(page.$items);
-            // A server that gives one token for ever must not keep us for ever.
-            if page.next_page_token.is_empty() || page.next_page_token == request.page_token {
+            if page.next_page_token.is_empty() {
                 break Ok::<_, CallError>(items);
+            }
+            if page.next_page_token == request.page_token {
+                break Err(CallError::Endless { call: <$call as Call>::NAME });
             }
             request.page_token = page.next_page_token;
         }
@@ -54,15 +51,17 @@ macro_rules! all_pages {
 /// # Errors
 /// What the server, or the way to it, says.
 pub(crate) async fn list(client: &Client) -> Result<Vec<pb::Namespace>, CallError> {
-    all_pages!(client, ListNamespaces, namespaces, pb::ListNamespaceRequest::default())
+    let request = pb::ListNamespaceRequest { limit: PAGE, ..Default::default() };
+    all_pages!(client, ListNamespaces, namespaces, request)
 }
 
-/// Keys of the flags of a namespace.
+/// The flags of a namespace, with their variants.
 ///
 /// # Errors
 /// As [`list`].
 pub(crate) async fn flags(client: &Client, namespace: &str) -> Result<Vec<pb::Flag>, CallError> {
-    let request = pb::ListFlagRequest { namespace_key: namespace.to_owned(), ..Default::default() };
+    let request =
+        pb::ListFlagRequest { namespace_key: namespace.to_owned(), limit: PAGE, ..Default::default() };
     all_pages!(client, ListFlags, flags, request)
 }
 
@@ -71,7 +70,8 @@ pub(crate) async fn flags(client: &Client, namespace: &str) -> Result<Vec<pb::Fl
 /// # Errors
 /// As [`list`].
 pub(crate) async fn segments(client: &Client, namespace: &str) -> Result<Vec<pb::Segment>, CallError> {
-    let request = pb::ListSegmentRequest { namespace_key: namespace.to_owned(), ..Default::default() };
+    let request =
+        pb::ListSegmentRequest { namespace_key: namespace.to_owned(), limit: PAGE, ..Default::default() };
     all_pages!(client, ListSegments, segments, request)
 }
 
