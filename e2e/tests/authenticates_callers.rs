@@ -328,3 +328,45 @@ async fn expired_tokens_are_removed_after_their_grace_period() {
     until("the older one is gone", PATIENCE, || async { names().await.len() == 2 }).await.unwrap();
     assert_eq!(names().await, ["initial_bootstrap_token", "0 h ago"]);
 }
+
+#[tokio::test]
+async fn a_token_of_one_namespace_means_it_in_the_default_environment_only() {
+    let server = server(&[
+        ("FLIPT_ENVIRONMENTS_PRODUCTION_DEFAULT", "true"),
+        ("FLIPT_ENVIRONMENTS_STAGING_DEFAULT", "false"),
+    ])
+    .await;
+    let token = create(&server, json!({ "name": "shop", "namespaceKey": "default" })).await;
+    for (header, field, bound, unbound) in [
+        ("", "", 200, 200),
+        ("production", "", 200, 200),
+        ("staging", "", 401, 404),
+        ("", "staging", 401, 404),
+    ] {
+        let body = json!({ "flagKey": "on", "entityId": "e", "environmentKey": field });
+        for (token, expected) in [(token.as_str(), bound), (ROOT, unbound)] {
+            let request = http::request("POST", server.url("/evaluate/v1/boolean")).bearer(Some(token));
+            let request = request.header("x-flipt-environment", header).json(&body);
+            assert_eq!(request.send().await.unwrap().status, expected, "{header:?} {field:?}");
+            let evaluation = EvaluationRequest {
+                flag_key: "on".to_owned(),
+                entity_id: "e".to_owned(),
+                environment_key: field.to_owned(),
+                ..Default::default()
+            };
+            let mut request = with_token(evaluation, Some(token));
+            request.metadata_mut().insert("x-flipt-environment", header.parse().unwrap());
+            let expected = match expected {
+                200 => Code::Ok,
+                401 => Code::Unauthenticated,
+                _ => Code::NotFound,
+            };
+            let answer = server.grpc().unwrap().evaluation().boolean(request).await;
+            assert_eq!(code(answer), expected, "{header:?} {field:?}");
+        }
+    }
+    for (environment, expected) in [("production", 200), ("staging", 401)] {
+        let path = format!("/client/v2/environments/{environment}/namespaces/default/snapshot");
+        assert_eq!(ask(&server, "GET", &path, Some(&token), json!({})).await.status, expected, "{path}");
+    }
+}
