@@ -9,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let Ok(pointer) = Pointer::parse(bytes) else { return };
     if let Ok(object) = pointer.readable() {
-        assert!(object.path.starts_with("objects/") && !object.path.contains(".."), "{}", object.path);
+        let leads_out = object.path.split('/').any(|element| element == "..");
+        assert!(object.path.starts_with("objects/") && !leads_out, "{}", object.path);
     }
     if let Ok(written) = pointer.to_bytes() {
         assert_eq!(Pointer::parse(&written).as_ref(), Ok(&pointer));
