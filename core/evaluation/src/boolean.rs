@@ -83,7 +83,8 @@ impl Flag {
         if self.flag_type() != FlagType::Boolean {
             return Err(EvaluationError::WrongFlagType(self.flag_type()));
         }
-        let mut last_rank = 0;
+        // The API takes negative ranks (api spec, item 31), and Flipt's engines for clients evaluate them.
+        let mut last_rank = i32::MIN;
         for rollout in self.rollouts() {
             if rollout.rank < last_rank {
                 return Err(EvaluationError::RolloutRankOutOfOrder(rollout.rank));

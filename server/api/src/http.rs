@@ -1,6 +1,11 @@
 //! The REST port: which part answers which path.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use flipt_auth::{Asked as Message, CrossOrigin, Guard, cookies, credentials};
 use flipt_proto::{
@@ -45,8 +50,8 @@ pub struct ServerHttp {
     cross_origin: Option<CrossOrigin>,
     registry: Registry,
     cors: Option<Cors>,
-    /// The OpenAPI document of what is offered here.
-    description: Bytes,
+    /// The OpenAPI document of what is offered here, made when it is first asked for.
+    description: OnceLock<Bytes>,
 }
 
 /// A request on its way to its handler.
@@ -79,8 +84,7 @@ impl ServerHttp {
         let evaluation = EvaluationHttp::new(api.evaluator().clone(), Arc::new(Open));
         let bindings = calls::bindings(|service| guard.offers(service));
         let cross_origin = CrossOrigin::new(&api.authentications.config().session);
-        let description = openapi::document(&bindings, |service| guard.needs_credentials(service));
-        let description = description.to_string().into();
+        let description = OnceLock::new();
         Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None, description }
     }
 
@@ -144,7 +148,7 @@ impl ServerHttp {
                 return response;
             }
             Some(Endpoint::Description) if request.method() == Method::GET => {
-                return json_reply(Vec::new()).map(|_| Full::new(self.description.clone()));
+                return json_reply(Vec::new()).map(|_| Full::new(self.description()));
             }
             Some(Endpoint::Description) => {
                 return error_reply(&Error::new(Code::Unimplemented, "Method Not Allowed"));
@@ -213,6 +217,11 @@ impl ServerHttp {
             ["internal", "v1", ..] => not_found_reply().into(),
             _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n").into(),
         }
+    }
+
+    fn description(&self) -> Bytes {
+        let describe = || openapi::document(&self.bindings, |service| self.guard.needs_credentials(service));
+        self.description.get_or_init(|| describe().to_string().into()).clone()
     }
 
     /// What is at a path that is no call.

@@ -23,6 +23,10 @@ impl Source for Fixed {
         Some(self.0.clone())
     }
 
+    fn version(&self) -> Option<String> {
+        Some("1".to_owned())
+    }
+
     fn unknown_namespace(&self) -> UnknownNamespace {
         UnknownNamespace::NamesFlag
     }
@@ -50,9 +54,11 @@ fuzz_target!(|bytes: &[u8]| {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
         None => (b"/evaluate/v1/variant".as_slice(), bytes),
     };
-    let Ok(path) = std::str::from_utf8(path) else { return };
-    let method = EvaluationHttp::offer(path).map_or(Method::POST, |offer| offer.method);
-    let Ok(request) = Request::builder().method(method).uri(path).body(()) else { return };
+    let Ok(mut request) = Request::builder().uri(path).body(()) else { return };
+    // Without a query.
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
+    *request.method_mut() = EvaluationHttp::offer(path).map_or(Method::POST, |offer| offer.method);
     let response = SERVICE.answer_admitted(&request.into_parts().0, body);
     let status = response.status().as_u16();
     assert!(matches!(status, 200 | 304 | 400 | 404), "{status}");
