@@ -41,7 +41,7 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
 	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast
-	$(MAKE) --no-print-directory fuzz schemathesis SECONDS=30
+	$(MAKE) --no-print-directory fuzz schemathesis SECONDS=60
 
 clients: setup ## Install Flipt's own clients, which the end-to-end tests run
 	@for language in node python rust; do e2e/clients/install "$$language" >/dev/null; done

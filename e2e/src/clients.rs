@@ -119,7 +119,7 @@ impl Client {
         let folder = folder().join(self.language.name());
         let mut command = match self.language {
             Language::Node => {
-                let mut command = Command::new("node");
+                let mut command = Command::new(installed.join("node"));
                 command.env("NODE_PATH", installed.join("node_modules"));
                 command.arg(folder.join(self.script).with_extension("cjs"));
                 command

@@ -96,10 +96,10 @@ fn on_a_terminal(folder: &Path, arguments: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_shown_on_a_terminal_and_nowhere_else() {
-    if !is_installed("script") {
-        eprintln!("no terminal to test on: the program script is missing");
-        return;
-    }
+    assert!(
+        is_installed("script"),
+        "no terminal to test on: the program script (Debian: bsdutils) is missing"
+    );
     let server = Server::start(ServerOptions::new()).await.unwrap();
     let (folder, cli) = cli();
     fs::write(folder.path().join("many.yaml"), many_flags(120)).unwrap();
@@ -115,7 +115,8 @@ async fn progress_is_shown_on_a_terminal_and_nowhere_else() {
         assert_eq!((piped.code, piped.stdout.as_str(), piped.stderr.as_str()), (0, "", ""), "{command:?}");
     }
     let shown = on_a_terminal(folder.path(), &format!("import --drop --address {address} many.yaml"));
-    assert!(shown.contains("reading what is there 120/120"), "{shown:?}");
+    // How often it is drawn depends on the machine; of how many it counts does not.
+    assert!(shown.contains("reading what is there ") && shown.contains("/120 "), "{shown:?}");
     assert!(shown.contains("importing 120 flags"), "{shown:?}");
     // Counted, and wiped away at the end.
     assert!(shown.contains("/340") && shown.trim_end().ends_with("\u{1b}[2K"), "{shown:?}");
@@ -123,10 +124,10 @@ async fn progress_is_shown_on_a_terminal_and_nowhere_else() {
 
 #[test]
 fn what_a_person_is_asked_can_be_answered() {
-    if !is_installed("script") {
-        eprintln!("no terminal to test on: the program script is missing");
-        return;
-    }
+    assert!(
+        is_installed("script"),
+        "no terminal to test on: the program script (Debian: bsdutils) is missing"
+    );
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("there.yml"), "log: {}\n").unwrap();
     let flipt = Binaries::find().unwrap().flipt;

@@ -46,4 +46,8 @@ impl Source for LiveEnvironment {
             UnknownNamespace::NamesFlag
         }
     }
+
+    fn fails_bulk_in_unknown_namespace(&self) -> bool {
+        self.environment.knows_every_namespace()
+    }
 }

@@ -17,7 +17,6 @@ mod evaluate;
 mod export;
 mod extra_schema;
 mod failure;
-mod feature_files;
 mod health;
 mod import;
 mod logging;

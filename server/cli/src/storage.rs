@@ -3,8 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use flipt_config::{Config, StorageType};
-use flipt_declarative::{DeclarativeStore, Folder, Follower};
-use flipt_model::DEFAULT_ENVIRONMENT;
+use flipt_declarative::{DeclarativeStore, Folder, Follower, OpenError};
 use flipt_store::{
     AuthenticationStore, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
 };
@@ -46,10 +45,19 @@ pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -
             })
         }
         StorageType::Local(local) => {
+            if let Some(other) = config.environments.others.first() {
+                return Err(Failure::new(format!(
+                    "environments: a folder is one environment, there is no place for {other:?}; remove it, or set \
+                     storage.type to database"
+                )));
+            }
             let source = Box::new(Folder::new(&local.path));
             let opened = DeclarativeStore::open(source, local.poll_interval, registry).await;
-            let (store, follower) = opened.map_err(Failure::new)?;
-            let environments = Environments::single(DEFAULT_ENVIRONMENT, Arc::new(store));
+            let (store, follower) = opened.map_err(|error| match error {
+                OpenError::Source(_) => Failure::new(format!("storage.local.path: {error}")),
+                other => Failure::new(other),
+            })?;
+            let environments = Environments::single(&config.environments.default, Arc::new(store));
             // Credentials live in the database whatever flag state lives in, if there can be any.
             let database = match &config.authentication.token {
                 Some(_) => Some(Arc::new(database::open_environments(config, policy).await?)),

@@ -7,7 +7,7 @@ use std::{
 
 use flipt_model::document::{Issue, feature_encoding, load_features, validate_features};
 
-use crate::{arguments::ValidateOptions, extra_schema::ExtraSchema, failure::Failure, feature_files};
+use crate::{arguments::ValidateOptions, extra_schema::ExtraSchema, failure::Failure};
 
 /// Checks the files named, or those the index selects. Stops at the first file with issues.
 pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
@@ -15,7 +15,11 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Failure> {
         return Err(Failure::new("non-empty working directory expected"));
     }
     let root = Path::new(&options.work_dir);
-    let names = if options.paths.is_empty() { feature_files::discover(root)? } else { options.paths.clone() };
+    let names = if options.paths.is_empty() {
+        flipt_declarative::selected_files(root).map_err(Failure::new)?
+    } else {
+        options.paths.clone()
+    };
     let extra = options.extra_schema.as_deref().map(ExtraSchema::read).transpose()?;
     let mut files = Vec::with_capacity(names.len());
     for name in names {

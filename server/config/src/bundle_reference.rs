@@ -1,29 +1,18 @@
-//! Names of bundles (cli spec, section 7; documents spec, section 12.3).
+//! Names of bundles: `[scheme://][registry/]repository[:tag|@digest]` (cli spec, section 7).
 
 use std::str::FromStr;
 
 /// Where a bundle is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleReference {
-    /// How the registry is reached.
-    pub scheme: BundleScheme,
-    /// Host of the registry, with its port if there is one; `local` for bundles on this machine.
-    pub registry: String,
-    /// Name in the registry.
+    /// Host of the registry, with its port if there is one; `None` on this machine.
+    pub registry: Option<String>,
+    /// Whether the registry is reached without TLS.
+    pub is_plain: bool,
+    /// Name in the registry, or in the bundles directory; no path leads out of there with it.
     pub repository: String,
-    /// Tag or digest (`sha256:…`); empty if none is named.
-    pub reference: String,
-}
-
-/// How a registry is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BundleScheme {
-    /// In the bundles directory.
-    Local,
-    /// Without TLS.
-    Http,
-    /// With TLS.
-    Https,
+    /// Tag or digest.
+    pub name: Option<String>,
 }
 
 /// Why a text names no bundle.
@@ -35,119 +24,124 @@ pub enum BundleReferenceError {
     /// Indicates the scheme for local bundles with the name of a registry.
     #[error("unexpected local reference: {0:?}")]
     Local(String),
-    /// Indicates a name that no registry accepts.
-    #[error("invalid reference: invalid {part} {text:?}")]
-    Name {
-        /// What is wrong.
-        part: &'static str,
-        /// How it is written.
-        text: String,
-    },
+    /// Indicates a repository that no registry accepts.
+    #[error(
+        "invalid reference: invalid repository {0:?}: expected lower-case letters, digits and single separators out of . _ - /"
+    )]
+    Repository(String),
+    /// Indicates what is neither a tag nor a digest.
+    #[error(
+        "invalid reference: invalid tag or digest {0:?}: expected up to 128 letters, digits, . _ -, or sha256:…"
+    )]
+    Name(String),
 }
 
 impl FromStr for BundleReference {
     type Err = BundleReferenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (scheme, path) = match text.split_once("://") {
-            Some(("http", path)) => (Some(BundleScheme::Http), path),
-            Some(("https", path)) => (Some(BundleScheme::Https), path),
-            Some(("flipt", path)) => (Some(BundleScheme::Local), path),
-            Some((other, _)) => return Err(BundleReferenceError::Scheme(other.to_owned())),
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
             None => (None, text),
         };
-        let (registry, rest) = path.split_once('/').unwrap_or(("local", path));
-        // Without a slash it is a local bundle, whatever the scheme.
-        let scheme =
-            if path.contains('/') { scheme.unwrap_or(BundleScheme::Https) } else { BundleScheme::Local };
-        if scheme == BundleScheme::Local && registry != "local" {
-            return Err(BundleReferenceError::Local(path.to_owned()));
-        }
-        let (repository, reference) = match rest.split_once('@') {
-            // A tag beside a digest says nothing more.
-            Some((name, digest)) => (name.split(':').next().unwrap_or_default(), digest),
-            None => rest.split_once(':').unwrap_or((rest, "")),
+        let (registry, path) = match rest.split_once('/') {
+            // Without a slash it is on this machine, whatever the scheme.
+            None => (None, rest),
+            Some((first, path)) => match scheme {
+                None | Some("https" | "http") => (Some(first.to_owned()), path),
+                Some("flipt") if first == "local" => (None, path),
+                Some("flipt") => return Err(BundleReferenceError::Local(rest.to_owned())),
+                Some(other) => return Err(BundleReferenceError::Scheme(other.to_owned())),
+            },
         };
-        let invalid = |part, text: &str| BundleReferenceError::Name { part, text: text.to_owned() };
-        if !registry.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
-            || registry.is_empty()
-        {
-            return Err(invalid("registry", registry));
+        let (repository, name) = match path.split_once('@') {
+            Some((repository, digest)) => (repository.split(':').next().unwrap_or_default(), Some(digest)),
+            None => match path.split_once(':') {
+                Some((repository, tag)) => (repository, Some(tag)),
+                None => (path, None),
+            },
+        };
+        if !repository.split('/').all(is_component) {
+            return Err(BundleReferenceError::Repository(repository.to_owned()));
         }
-        if !repository.split('/').all(is_repository_part) {
-            return Err(invalid("repository", repository));
-        }
-        let is_digest = rest.contains('@');
-        if (is_digest && !is_digest_text(reference))
-            || (!is_digest && rest.contains(':') && !is_tag(reference))
-        {
-            return Err(invalid(if is_digest { "digest" } else { "tag" }, reference));
+        if let Some(name) = name.filter(|name| !Self::is_tag(name) && !Self::is_digest(name)) {
+            return Err(BundleReferenceError::Name(name.to_owned()));
         }
         Ok(Self {
-            scheme,
-            registry: registry.to_owned(),
+            is_plain: registry.is_some() && scheme == Some("http"),
+            registry,
             repository: repository.to_owned(),
-            reference: reference.to_owned(),
+            name: name.map(str::to_owned),
         })
     }
 }
 
-/// Lower case letters and digits, with `.`, `_` or `-` between them.
-fn is_repository_part(part: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    let edge =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    part.bytes().all(inner) && edge(part.as_bytes().first()) && edge(part.as_bytes().last())
+impl BundleReference {
+    /// Whether a text may be a tag.
+    #[must_use]
+    pub fn is_tag(text: &str) -> bool {
+        text.len() <= 128
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    }
+
+    /// Whether a text is a digest in its one spelling; it is also part of a path.
+    #[must_use]
+    pub fn is_digest(text: &str) -> bool {
+        text.strip_prefix("sha256:").is_some_and(|hex| {
+            hex.len() == 64 && hex.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'a'..=b'f'))
+        })
+    }
 }
 
-fn is_tag(tag: &str) -> bool {
-    let first = tag.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    first
-        && tag.len() <= 128
-        && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-}
-
-fn is_digest_text(digest: &str) -> bool {
-    digest.split_once(':').is_some_and(|(algorithm, hex)| {
-        !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+fn is_component(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(letter)
+        && text.ends_with(letter)
+        && text.chars().all(|c| letter(c) || matches!(c, '.' | '_' | '-'))
+        && !text.contains("..")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parts(text: &str) -> (BundleScheme, String, String, String) {
-        let parsed: BundleReference = text.parse().unwrap();
-        (parsed.scheme, parsed.registry, parsed.repository, parsed.reference)
-    }
-
     #[test]
-    fn names_are_read_as_documented() {
-        let expected = |scheme, registry: &str, repository: &str, reference: &str| {
-            (scheme, registry.to_owned(), repository.to_owned(), reference.to_owned())
+    fn names_are_read_as_flipt_reads_them() {
+        let read = |text: &str| {
+            let reference: BundleReference = text.parse().unwrap();
+            (reference.registry, reference.repository, reference.name)
         };
-        assert_eq!(parts("b:latest"), expected(BundleScheme::Local, "local", "b", "latest"));
-        assert_eq!(parts("flipt://local/b:v1"), expected(BundleScheme::Local, "local", "b", "v1"));
-        assert_eq!(parts("ghcr.io/org/b"), expected(BundleScheme::Https, "ghcr.io", "org/b", ""));
-        assert_eq!(parts("http://r:5000/b:1"), expected(BundleScheme::Http, "r:5000", "b", "1"));
-        let digest = format!("sha256:{}", "a".repeat(64));
-        assert_eq!(
-            parts(&format!("https://r/b:1@{digest}")),
-            expected(BundleScheme::Https, "r", "b", &digest)
-        );
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read("mine:v1"), (None, "mine".into(), some("v1")));
+        assert_eq!(read("flipt://local/mine"), (None, "mine".into(), None));
+        assert_eq!(read("ftp://mine"), (None, "mine".into(), None));
+        assert_eq!(read("ghcr.io/org/mine:v1"), (some("ghcr.io"), "org/mine".into(), some("v1")));
+        assert_eq!(read("http://host:5000/mine"), (some("host:5000"), "mine".into(), None));
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        assert_eq!(read(&format!("mine@{digest}")), (None, "mine".into(), some(&digest)));
     }
 
     #[test]
-    fn other_names_are_refused() {
-        let refused = |text: &str| text.parse::<BundleReference>().unwrap_err().to_string();
+    fn names_that_lead_elsewhere_are_refused() {
+        for text in [
+            "",
+            "a/../b:c/..",
+            "flipt://local/..",
+            "flipt://local/../x",
+            "flipt://local//etc",
+            "Mine",
+            "mine:",
+            "mine:a b",
+            "a..b",
+        ] {
+            assert!(text.parse::<BundleReference>().is_err(), "{text}");
+        }
+        let told = |text: &str| text.parse::<BundleReference>().unwrap_err().to_string();
+        assert_eq!(told("flipt://other/mine:v2"), "unexpected local reference: \"other/mine:v2\"");
         assert_eq!(
-            refused("ftp://x/y:z"),
+            told("ftp://x/mine:v2"),
             "unexpected repository scheme: \"ftp\" should be one of [http|https|flipt]"
         );
-        assert_eq!(refused("flipt://other/b:1"), "unexpected local reference: \"other/b:1\"");
-        for text in ["r/UPPER", "r/b:", "r/b:ta g", "r/b@sha256:1", "r/", ""] {
-            assert!(refused(text).starts_with("invalid reference: "), "{text}");
-        }
     }
 }

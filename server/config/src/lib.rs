@@ -36,7 +36,7 @@ pub use audit::{
     Audit, AuditEncoding, Event, EventSelector, Kafka, KafkaEncoding, LogSink, Noun, Verb, Webhook,
 };
 pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
-pub use bundle_reference::{BundleReference, BundleReferenceError, BundleScheme};
+pub use bundle_reference::{BundleReference, BundleReferenceError};
 pub use bundles::Bundles;
 pub use cache::{Cache, CacheBackend, Redis, RedisMode};
 pub use cors::Cors;
@@ -67,10 +67,6 @@ pub struct Config {
     pub storage: Storage,
     /// Who may call.
     pub authentication: Authentication,
-    /// Which environments there are.
-    pub environments: Environments,
-    /// Bundles on this machine.
-    pub bundles: Bundles,
     /// Caching of reads.
     pub cache: Cache,
     /// Audit events.
@@ -81,6 +77,10 @@ pub struct Config {
     pub tracing: Tracing,
     /// Metrics.
     pub metrics: Metrics,
+    /// Which environments there are.
+    pub environments: Environments,
+    /// Bundles on this machine.
+    pub bundles: Bundles,
     /// Publication of snapshots.
     pub snapshots: Snapshots,
     /// State directory.
@@ -144,20 +144,25 @@ fn list(values: &[InvalidValue]) -> String {
 pub fn load(path: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<Loaded, ConfigError> {
     let tree = path.map(|path| file::read(path, environment)).transpose()?.flatten();
     let mut reader = Reader::new(path, tree, environment);
+    let (log, server) = (Log::read(&mut reader), Server::read(&mut reader));
+    let database = Database::read(&mut reader);
+    // One section in the file.
+    let bundles = Bundles::read(&mut reader);
+    let storage = Storage::read(&mut reader, &bundles);
     let config = Config {
-        log: Log::read(&mut reader),
-        server: Server::read(&mut reader),
+        log,
+        server,
         cors: Cors::read(&mut reader),
-        database: Database::read(&mut reader),
-        storage: Storage::read(&mut reader),
+        database,
+        storage,
         authentication: Authentication::read(&mut reader),
-        environments: Environments::read(&mut reader),
-        bundles: Bundles::read(&mut reader),
         cache: Cache::read(&mut reader),
         audit: Audit::read(&mut reader),
         analytics: Analytics::read(&mut reader),
         tracing: Tracing::read(&mut reader),
         metrics: Metrics::read(&mut reader),
+        environments: Environments::read(&mut reader),
+        bundles,
         snapshots: Snapshots::read(&mut reader),
         meta: Meta::read(&mut reader),
         diagnostics: Diagnostics::read(&mut reader),

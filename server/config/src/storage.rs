@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{BundleReference, Origin, Secret, Wording, reader::Reader};
+use crate::{BundleReference, Bundles, Origin, Secret, Wording, reader::Reader};
 
 /// Shortest time between two looks at a source.
 const SHORTEST_POLL: Duration = Duration::from_millis(100);
@@ -55,13 +55,13 @@ pub struct Local {
 }
 
 impl Storage {
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(crate) fn read(reader: &mut Reader<'_>, bundles: &Bundles) -> Self {
         let name = reader.text("storage.type", "database");
         // Every block is read whatever the type is: a value of the wrong kind is refused everywhere.
         let local = shown_if(reader, name == "local", read_local);
         let git = shown_if(reader, name == "git", Git::read);
         let object = shown_if(reader, name == "object", Object::read);
-        let oci = shown_if(reader, name == "oci", Oci::read);
+        let oci = shown_if(reader, name == "oci", |reader| Oci::read(reader, bundles));
         let kind = match name.as_str() {
             "database" => StorageType::Database,
             "local" => {
@@ -290,16 +290,13 @@ struct Oci {
 }
 
 impl Oci {
-    fn read(reader: &mut Reader<'_>) -> Self {
+    fn read(reader: &mut Reader<'_>, bundles: &Bundles) -> Self {
         let repository = reader.text("storage.oci.repository", "");
-        let bundles = crate::user_config_directory(reader.environment()).join("flipt").join("bundles");
-        reader.text("storage.oci.bundles_directory", &bundles.to_string_lossy());
         let authentication_type = reader.text("storage.oci.authentication.type", "static");
         reader.text("storage.oci.authentication.username", "");
         reader.secret("storage.oci.authentication.password");
         reader.duration("storage.oci.poll_interval", Duration::from_secs(30), SHORTEST_POLL);
-        let manifest_version = reader.text("storage.oci.manifest_version", "1.1");
-        Self { repository, manifest_version, authentication_type }
+        Self { repository, manifest_version: bundles.manifest_version.clone(), authentication_type }
     }
 
     fn check(&self, reader: &mut Reader<'_>) {

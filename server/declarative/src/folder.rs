@@ -238,10 +238,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let refused = async |path: &Path| Folder::new(path).fetch().await.unwrap_err().message;
         let missing = root.path().join("missing");
-        assert_eq!(
-            refused(&missing).await,
-            format!("storage.local.path: stat {}: no such file or directory", missing.display())
-        );
+        assert_eq!(refused(&missing).await, format!("stat {}: no such file or directory", missing.display()));
         fs::write(root.path().join("file"), "").unwrap();
         assert!(refused(&root.path().join("file")).await.contains("is not a folder"));
         fs::write(root.path().join(".flipt.yml"), "include: ['[a']\n").unwrap();

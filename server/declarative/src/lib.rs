@@ -25,6 +25,7 @@ mod store;
 
 pub use folder::Folder;
 pub use follower::Follower;
+pub use listing::selected_files;
 pub use source::{Fetched, Source, SourceError, Tree};
 pub use state::LoadFailure;
 pub use store::{DeclarativeStore, OpenError};

@@ -68,12 +68,12 @@ impl Listing {
     /// For the same reason folders whose name starts with `..` are left out.
     pub(crate) fn read(root: &Path) -> Result<Self, SourceError> {
         let metadata = fs::metadata(root).map_err(|error| SourceError {
-            message: format!("storage.local.path: {}", stat_text(root, &error)),
+            message: stat_text(root, &error),
             remedy: "create or mount the folder, or correct storage.local.path",
         })?;
         if !metadata.is_dir() {
             return Err(SourceError {
-                message: format!("storage.local.path: {} is not a folder", root.display()),
+                message: format!("{} is not a folder", root.display()),
                 remedy: "name the folder that holds the files",
             });
         }
@@ -160,6 +160,14 @@ impl Listing {
             })
             .collect()
     }
+}
+
+/// The files below a folder that its index, or the default, selects, in the order in which they are loaded.
+///
+/// # Errors
+/// [`SourceError`] if something cannot be read, or the index is malformed.
+pub fn selected_files(root: &Path) -> Result<Vec<String>, SourceError> {
+    Ok(Listing::read(root)?.files.into_iter().map(|(name, _, _)| name).collect())
 }
 
 fn read_index(root: &Path) -> Result<(Index, Option<Stamp>), SourceError> {

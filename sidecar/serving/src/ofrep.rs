@@ -11,7 +11,7 @@ use flipt_proto::{
 use prost_types::{Struct, Value, value::Kind};
 
 use crate::{
-    Code, Error, Evaluator, Scope, UnknownNamespace,
+    Code, Error, Evaluator, Scope,
     evaluator::{check_batch, id_or_new},
 };
 
@@ -94,7 +94,7 @@ impl Evaluator {
                 list.split(',').map(str::trim).collect()
             }
             None if snapshot.namespace(namespace).is_none()
-                && self.source().unknown_namespace() == UnknownNamespace::NamesNamespace =>
+                && self.source().fails_bulk_in_unknown_namespace() =>
             {
                 return Err(Error::new(Code::Internal, "failed to fetch list of flags"));
             }

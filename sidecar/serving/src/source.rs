@@ -39,6 +39,12 @@ pub trait Source: Send + Sync + 'static {
     /// What a request for an unknown namespace is told.
     fn unknown_namespace(&self) -> UnknownNamespace;
 
+    /// Whether a bulk evaluation in an unknown namespace fails, as it does on Flipt's declarative storage, rather
+    /// than be about no flags (api spec, section 10).
+    fn fails_bulk_in_unknown_namespace(&self) -> bool {
+        false
+    }
+
     /// Adds headers that tell the version and age of the state to an answer.
     fn annotate(&self, _headers: &mut HeaderMap) {}
 }

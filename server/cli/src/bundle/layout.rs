@@ -6,13 +6,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use flipt_config::BundleReference;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    manifest::{self, Blob, Descriptor, Manifest},
-    reference::is_digest,
-};
+use super::manifest::{self, Blob, Descriptor, Manifest};
 use crate::{atomic_file, failure::Failure};
 
 const MARKER: &str = "oci-layout";
@@ -78,7 +76,7 @@ impl Layout {
     /// Where a blob lies. Digests come from files too, and are parts of paths.
     fn path_of(&self, digest: &str) -> Result<PathBuf, Failure> {
         match digest.strip_prefix("sha256:") {
-            Some(hex) if is_digest(digest) => Ok(self.folder.join("blobs/sha256").join(hex)),
+            Some(hex) if BundleReference::is_digest(digest) => Ok(self.folder.join("blobs/sha256").join(hex)),
             _ => Err(Failure::new(format!("{}: {digest:?} is no digest", self.folder.display()))),
         }
     }

@@ -9,7 +9,7 @@ use std::{path::Path, process::ExitCode};
 use flipt_config::Bundles;
 use flipt_model::document::feature_layers;
 
-use crate::{arguments::BundleCommand, config::Sources, failure::Failure, feature_files, usage};
+use crate::{arguments::BundleCommand, config::Sources, failure::Failure, usage};
 use layout::Layout;
 use manifest::ManifestVersion;
 use reference::Reference;
@@ -45,7 +45,7 @@ fn build(bundles: &Bundles, name: &str) -> Result<String, Failure> {
     let repository = reference.require_local()?;
     let root = Path::new(".");
     let mut files = Vec::new();
-    for name in feature_files::discover(root)? {
+    for name in flipt_declarative::selected_files(root).map_err(Failure::new)? {
         let text =
             std::fs::read(root.join(&name)).map_err(|error| Failure::new(format!("open {name}: {error}")))?;
         files.push((name, text));
