@@ -195,8 +195,9 @@ impl Ground {
     }
 
     async fn use_rollouts(&self, rollouts: &str) {
+        // A negative rank is taken, and must not keep the flag from being evaluated.
         let rules = [
-            json!({ "rank": 1, "threshold": { "percentage": 12.5, "value": true } }),
+            json!({ "rank": -3, "threshold": { "percentage": 12.5, "value": true } }),
             json!({ "rank": 2, "segment": { "segmentKey": "s", "value": true } }),
         ];
         let mut ids = Vec::new();
@@ -205,9 +206,11 @@ impl Ground {
             ids.push(created["id"].as_str().unwrap().to_owned());
         }
         let first = format!("{rollouts}/{}", ids[0]);
+        self.succeed("GET", &first, Value::Null).await;
+        let question = json!({ "flagKey": "b", "namespaceKey": "n", "entityId": "e" });
+        self.succeed("POST", "/evaluate/v1/boolean", question).await;
         self.succeed("PUT", &first, json!({ "threshold": { "percentage": 100, "value": true } })).await;
         self.succeed("PUT", &format!("{rollouts}/order"), json!({ "rolloutIds": [ids[1], ids[0]] })).await;
-        self.succeed("GET", &first, Value::Null).await;
         self.succeed("GET", rollouts, Value::Null).await;
         self.succeed("DELETE", &first, Value::Null).await;
     }
