@@ -9,7 +9,6 @@ use futures::TryFutureExt as _;
 use crate::{
     SqlStore, StoreError, Version,
     database::{Param, Row, Transaction, params},
-    place::Place,
     sql::{CREDENTIALS, new_id},
     state,
     writer::retried,
@@ -156,7 +155,8 @@ macro_rules! changed {
     ($store:expr, |$transaction:ident| $operation:expr) => {
         retried!({
             let mut begun = $store.database.write().await?;
-            let head = state::lock_row(&mut begun, CREDENTIALS).await?;
+            let (head, written_at) = state::lock_row(&mut begun, CREDENTIALS).await?;
+            $store.shared.writing.clock.observe(written_at);
             let $transaction = &mut begun;
             let (answer, changed) = $operation.await?;
             $store.commit_credentials(begun, head, changed).await?;
@@ -176,7 +176,8 @@ impl SqlStore {
             return transaction.commit().await;
         }
         let version = Version { revision: head.revision + 1, ..head };
-        state::set_revision(&mut transaction, &Place::of(CREDENTIALS), version.revision).await?;
+        let now = self.shared.writing.clock.now();
+        state::set_revision(&mut transaction, CREDENTIALS, version.revision, now).await?;
         transaction.commit().await?;
         self.shared.writing.credentials.store(Arc::new(version));
         Ok(())

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod databases;
+mod faults;
 mod lists;
+mod replicas;
 mod schema;
 mod writes;
