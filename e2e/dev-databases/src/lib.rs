@@ -8,11 +8,13 @@
 
 mod folder;
 mod mariadb;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
 
 pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::Postgres;
 
