@@ -44,7 +44,12 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 
 test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
 	cargo build --workspace --all-targets
-	cargo test --workspace --no-fail-fast
+	cargo test --workspace --no-fail-fast 2>&1 | tee "$(CACHE)/tests.log"
+	@echo "Promises of the store, kept on each database:"
+	@for database in sqlite postgresql mariadb cockroachdb_dialect; do \
+		count=$$(grep -cE "^test .*::$$database(::| ).*\.\.\. ok$$" "$(CACHE)/tests.log" || true); \
+		printf '  %-20s %4d\n' "$$database" "$$count"; (( count > 0 )); \
+	done
 	$(MAKE) --no-print-directory fuzz schemathesis SECONDS=60
 
 clients: setup ## Install Flipt's own clients, which the end-to-end tests run
