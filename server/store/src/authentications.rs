@@ -46,6 +46,8 @@ pub struct AuthenticationPage {
 /// Every method fails with [`StoreError`].
 #[async_trait]
 pub trait AuthenticationStore: Send + Sync {
+    /// Text that changes with every change of credentials. From memory, and moved before the change is answered.
+    fn revision(&self) -> String;
     /// Keeps new credentials under a new id.
     async fn create_authentication(&self, new: &NewAuthentication) -> Result<pb::Authentication, StoreError>;
     /// Keeps new credentials, unless there are some of their method already: even expired ones. Of several
@@ -146,6 +148,10 @@ async fn insert(
 
 #[async_trait]
 impl AuthenticationStore for SqlStore {
+    fn revision(&self) -> String {
+        self.credentials_revision()
+    }
+
     async fn create_authentication(&self, new: &NewAuthentication) -> Result<pb::Authentication, StoreError> {
         let mut writer = self.begin().await?;
         let now = writer.now();
@@ -209,14 +215,18 @@ impl AuthenticationStore for SqlStore {
     async fn delete_authentication(&self, id: &str) -> Result<(), StoreError> {
         let mut writer = self.begin().await?;
         writer.transaction.execute("DELETE FROM authentications WHERE id = ?", params![id]).await?;
-        self.commit(writer).await
+        self.commit(writer).await?;
+        self.move_credentials_revision();
+        Ok(())
     }
 
     async fn expire_authentication(&self, id: &str, expires_at: i64) -> Result<(), StoreError> {
         let mut writer = self.begin().await?;
         let sql = "UPDATE authentications SET expires_at = ? WHERE id = ?";
         writer.transaction.execute(sql, &[Param::Time(expires_at), id.into()]).await?;
-        self.commit(writer).await
+        self.commit(writer).await?;
+        self.move_credentials_revision();
+        Ok(())
     }
 
     async fn delete_expired_authentications(
@@ -229,6 +239,7 @@ impl AuthenticationStore for SqlStore {
             "DELETE FROM authentications WHERE method = ? AND expires_at IS NOT NULL AND expires_at < ?";
         let deleted = writer.transaction.execute(sql, &[(method as i32).into(), Param::Time(before)]).await?;
         self.commit(writer).await?;
+        self.move_credentials_revision();
         Ok(deleted)
     }
 

@@ -47,6 +47,8 @@ struct Writing {
     /// One write at a time, so that compiled states follow each other as commits do.
     lock: Arc<Mutex<()>>,
     clock: Clock,
+    /// Which state of the credentials is known.
+    credentials: ArcSwap<String>,
 }
 
 /// Strictly increasing wall clock in microseconds: creation order is list order, also within one import.
@@ -116,7 +118,11 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError`] if the state cannot be read.
     pub async fn open(database: Database) -> Result<Self, StoreError> {
-        let writing = Writing { lock: Arc::new(Mutex::new(())), clock: Clock(AtomicI64::new(0)) };
+        let writing = Writing {
+            lock: Arc::new(Mutex::new(())),
+            clock: Clock(AtomicI64::new(0)),
+            credentials: ArcSwap::from_pointee(new_id()),
+        };
         Self::open_place(database, Place::of_default(), Arc::new(writing)).await
     }
 
@@ -148,6 +154,14 @@ impl SqlStore {
                 writing,
             }),
         })
+    }
+
+    pub(crate) fn credentials_revision(&self) -> String {
+        self.shared.writing.credentials.load().as_ref().clone()
+    }
+
+    pub(crate) fn move_credentials_revision(&self) {
+        self.shared.writing.credentials.store(Arc::new(new_id()));
     }
 
     /// The stored key of a namespace that a request names.

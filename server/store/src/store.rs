@@ -32,6 +32,13 @@ pub trait Environment: Send + Sync {
     fn knows_every_namespace(&self) -> bool {
         false
     }
+    /// Text that changes with every write to the namespace, and with the epoch. From memory: it costs no read, is
+    /// moved before a write of this process is answered, and follows writes of others as [`Environment::live`]
+    /// does.
+    fn namespace_revision(&self, _key: &str) -> String {
+        let live = self.live();
+        format!("{}/{}", live.version.epoch, live.version.revision)
+    }
     /// State with its version, read at one instant.
     async fn read_state(&self, part: Part<'_>) -> Result<(flipt_model::Snapshot, Version), StoreError>;
     /// Text that changes with every write to the namespace; empty if there was none yet.
