@@ -3,6 +3,8 @@
 mod connector;
 mod link;
 mod outage;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -203,19 +205,5 @@ fn expiry(ttl: Ttl) -> Option<Duration> {
         }
         Ttl::Zero => Some(DEFAULT_EXPIRY),
         Ttl::Negative => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ttl_follows_the_rules_of_redis() {
-        let of = |millis| expiry(Ttl::Limited(Duration::from_millis(millis)));
-        assert_eq!(of(1_500), Some(Duration::from_millis(1_500)));
-        assert_eq!(of(999), Some(DEFAULT_EXPIRY));
-        assert_eq!(expiry(Ttl::Zero), Some(DEFAULT_EXPIRY));
-        assert_eq!(expiry(Ttl::Negative), None);
     }
 }
