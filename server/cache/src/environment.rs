@@ -53,14 +53,14 @@ impl<T: Environment + ?Sized> Cached<T> {
         self.find_of_environment(what, read, |_, _| true).await.map(Found::value)
     }
 
-    /// As [`Cached::of_namespace`]. What was read is kept only if it `is_fit` for a version, one that was in
-    /// force when the read began.
+    /// As [`Cached::of_namespace`]. What was read is kept only if it `is_fit` to be found beside this compiled
+    /// state, which was in force when the read began: a replica of the database that lags behind gives the past.
     async fn find_of_namespace<V: Value>(
         &self,
         namespace: &str,
         what: OfNamespace<'_>,
         read: impl Future<Output = Result<V, StoreError>> + Send,
-        is_fit: impl FnOnce(&V, &Version) -> bool + Send,
+        is_fit: impl FnOnce(&V, &Live) -> bool + Send,
     ) -> Result<Found<V>, StoreError> {
         let key = namespace_or_default(namespace);
         let revision = self.inner.namespace_revision(key);
@@ -75,7 +75,7 @@ impl<T: Environment + ?Sized> Cached<T> {
         }
         let value = read.await?;
         // A write in between means that it is not known which side of it was read.
-        if self.inner.namespace_revision(key) == revision && is_fit(&value, &live.version) {
+        if self.inner.namespace_revision(key) == revision && is_fit(&value, &live) {
             self.cache.set(cached, &value).await;
         }
         Ok(Found::Read(value))
@@ -85,16 +85,16 @@ impl<T: Environment + ?Sized> Cached<T> {
         &self,
         what: OfEnvironment<'_>,
         read: impl Future<Output = Result<V, StoreError>> + Send,
-        is_fit: impl FnOnce(&V, &Version) -> bool + Send,
+        is_fit: impl FnOnce(&V, &Live) -> bool + Send,
     ) -> Result<Found<V>, StoreError> {
-        let version = self.inner.live().version.clone();
-        let revision = format!("{}/{}", version.epoch, version.revision);
+        let live = self.inner.live();
+        let revision = format!("{}/{}", live.version.epoch, live.version.revision);
         let cached = self.cache.keys().of_environment(&self.environment, &revision, what);
         if let Some(value) = self.cache.get(&cached).await {
             return Ok(Found::Cached(value));
         }
         let value = read.await?;
-        if self.inner.live().version == version && is_fit(&value, &version) {
+        if self.inner.live().version == live.version && is_fit(&value, &live) {
             self.cache.set(cached, &value).await;
         }
         Ok(Found::Read(value))
@@ -115,17 +115,16 @@ impl<V> Found<V> {
     }
 }
 
-/// Whether state was read at a version or after it, which a replica of the database that lags behind does not
-/// promise.
-fn is_current(state: &StateAtVersion, version: &Version) -> bool {
-    state.version.epoch == version.epoch && state.version.revision >= version.revision
+/// Whether state was read at the version of the compiled one, or after it.
+fn is_current(state: &StateAtVersion, live: &Live) -> bool {
+    state.version.epoch == live.version.epoch && state.version.revision >= live.version.revision
 }
 
 /// The same for one resource, whose absence is not kept.
-fn is_current_and_there(state: &StateAtVersion, version: &Version) -> bool {
+fn is_current_and_there(state: &StateAtVersion, live: &Live) -> bool {
     let is_there =
         |namespace: &flipt_model::Namespace| !namespace.flags.is_empty() || !namespace.segments.is_empty();
-    is_current(state, version) && state.state.namespaces.iter().any(is_there)
+    is_current(state, live) && state.state.namespaces.iter().any(is_there)
 }
 
 #[async_trait]
@@ -188,7 +187,7 @@ impl<T: Environment + ?Sized> Environment for Cached<T> {
     }
 
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
-        self.of_namespace(key, OfNamespace::Version, self.inner.namespace_version(key)).await
+        self.inner.namespace_version(key).await
     }
 
     async fn namespace_snapshot(
@@ -199,8 +198,13 @@ impl<T: Environment + ?Sized> Environment for Cached<T> {
             let (snapshot, version) = self.inner.namespace_snapshot(key).await?;
             Ok(SnapshotAtVersion { snapshot, version })
         };
-        let SnapshotAtVersion { snapshot, version } =
-            self.of_namespace(key, OfNamespace::Snapshot, read).await?;
+        // Times of different servers' clocks have no order: the very same version, or none that is kept.
+        let is_latest = |read: &SnapshotAtVersion, live: &Live| {
+            let known = live.namespaces.get(namespace_or_default(key)).copied();
+            read.version == known.unwrap_or_default().text()
+        };
+        let found = self.find_of_namespace(key, OfNamespace::Snapshot, read, is_latest).await?;
+        let SnapshotAtVersion { snapshot, version } = found.value();
         Ok((snapshot, version))
     }
 

@@ -41,8 +41,6 @@ pub(crate) enum OfEnvironment<'a> {
 pub(crate) enum OfNamespace<'a> {
     /// The namespace itself.
     Namespace,
-    /// Its version.
-    Version,
     /// What client-side engines need of it.
     Snapshot,
     /// One flag.
@@ -111,7 +109,6 @@ impl KeySpace {
         let of = |word: &str| key.word(word).part(namespace);
         match what {
             OfNamespace::Namespace => of("namespace"),
-            OfNamespace::Version => of("version"),
             OfNamespace::Snapshot => of("snapshot"),
             OfNamespace::Flag(flag) => of("flag").part(flag),
             OfNamespace::Flags(page) => of("flags").page(page),
@@ -208,7 +205,7 @@ mod tests {
             for second in names {
                 let all = [
                     keys.of_namespace(first, second, "r", OfNamespace::Snapshot),
-                    keys.of_namespace("e", first, second, OfNamespace::Version),
+                    keys.of_namespace("e", first, second, OfNamespace::Namespace),
                     keys.of_namespace("e", first, "r", OfNamespace::Flag(second)),
                     keys.of_namespace("e", first, "r", OfNamespace::Segment(second)),
                     keys.of_namespace("x", "n", "r", OfNamespace::Rule { flag: first, id: second }),

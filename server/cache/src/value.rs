@@ -39,8 +39,6 @@ messages!(
     pb::Segment,
     pb::SegmentList,
     SnapshotAtVersion,
-    // The version of a namespace.
-    String,
 );
 
 /// The snapshot of a namespace with the namespace's version.

@@ -13,7 +13,7 @@ use flipt_telemetry::Registry;
 use crate::{database, failure::Failure};
 
 /// How often the database is asked for writes of other processes.
-const REFRESH: Duration = Duration::from_secs(1);
+const REFRESH: Duration = Duration::from_millis(250);
 
 /// What a server serves, with what keeps it current.
 pub(crate) struct Storage {

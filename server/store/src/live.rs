@@ -1,5 +1,7 @@
 //! The compiled snapshot that evaluations run on, with the version it stands for.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use flipt_evaluation::Snapshot;
 use flipt_model::{Flag, Namespace, Segment};
 
@@ -12,6 +14,25 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The version of the state it was compiled from.
     pub version: Version,
+    /// The version of each namespace, by its key in the environment.
+    pub namespaces: Arc<BTreeMap<String, NamespaceVersion>>,
+}
+
+/// What tells one state of a namespace from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceVersion {
+    /// The environment's revision at which anything in the namespace changed last.
+    pub revision: u64,
+    /// When, in microseconds since the Unix epoch; never if absent.
+    pub modified_at: Option<i64>,
+}
+
+impl NamespaceVersion {
+    /// Text of the last modification; empty if there was none.
+    #[must_use]
+    pub fn text(self) -> String {
+        self.modified_at.map(|micros| micros.to_string()).unwrap_or_default()
+    }
 }
 
 /// One compiled thing that a write replaces.
@@ -22,8 +43,25 @@ pub(crate) enum Change {
 }
 
 impl Live {
+    /// Text that changes with every write to a namespace, and never comes back.
+    #[must_use]
+    pub fn namespace_revision(&self, key: &str) -> String {
+        let epoch = &self.version.epoch;
+        match self.namespaces.get(key) {
+            // The time tells histories apart that count the same revisions: those before and after a restore.
+            Some(version) => format!("{epoch}/{}/{}", version.revision, version.text()),
+            // One that does not exist may be created by any write.
+            None => format!("{epoch}/{}", self.version.revision),
+        }
+    }
+
     /// The state after a write: only what changed is compiled anew.
-    pub(crate) fn apply(&self, changes: Vec<Change>, version: Version) -> Self {
+    pub(crate) fn apply(
+        &self,
+        changes: Vec<Change>,
+        versions: Vec<(String, Option<NamespaceVersion>)>,
+        version: Version,
+    ) -> Self {
         let mut snapshot = self.snapshot.clone();
         for change in changes {
             snapshot = match change {
@@ -42,7 +80,14 @@ impl Live {
                 }),
             };
         }
-        Self { snapshot, version }
+        let mut namespaces = BTreeMap::clone(&self.namespaces);
+        for (key, version) in versions {
+            match version {
+                Some(version) => namespaces.insert(key, version),
+                None => namespaces.remove(&key),
+            };
+        }
+        Self { snapshot, version, namespaces: Arc::new(namespaces) }
     }
 }
 
