@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use flipt_dev_databases::{Redis, RedisCluster, free_port};
+use flipt_dev_databases::{Durability, Postgres, Redis, RedisCluster, free_port};
 use flipt_e2e::{PATIENCE, Server, ServerOptions, http, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -312,52 +312,63 @@ async fn after_every_kind_of_write_a_server_answers_what_is_stored() {
         assert_eq!(ids.len(), 30);
         let [hits, misses, errors] = counts(&cached, name).await;
         println!("{name}: {hits} hits, {misses} misses");
-        assert!(hits > 1_000.0 && errors == 0.0, "{name}: {hits} hits, {errors} errors");
+        assert!(hits > 500.0 && errors == 0.0, "{name}: {hits} hits, {errors} errors");
     }
 }
 
 #[tokio::test]
 async fn servers_on_one_database_and_one_redis_agree_within_a_second() {
-    let (folder, cache) = (TempDir::new().unwrap(), Redis::start());
-    let environment = [redis(cache.port()), authenticated()].concat();
-    let first = start(folder.path(), &[&environment]).await;
-    let second = start(folder.path(), &[&environment]).await;
-    create_flag(&first, "f", "BOOLEAN_FLAG_TYPE").await;
+    let (cache, postgres) = (Redis::start(), Postgres::start(Durability::Processes));
+    let shared = variables(&[("DB_URL", &postgres.create_database())]);
+    for (name, database) in [("SQLite", Vec::new()), ("PostgreSQL", shared)] {
+        let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+        // The log of the second server goes elsewhere; the database does not.
+        let folder_of_second = if database.is_empty() { &folders[0] } else { &folders[1] };
+        let environment = [redis(cache.port()), authenticated(), database].concat();
+        let first = start(folders[0].path(), &[&environment]).await;
+        let second = start(folder_of_second.path(), &[&environment]).await;
+        let slowest = agree(&first, &second).await;
+        println!("{name}: slowest agreement {slowest:?}");
+        // What one of them has read, the other does not read again.
+        let segments = "/api/v1/namespaces/default/segments";
+        assert_eq!(get(&first, segments).await["totalCount"], 0);
+        let [hits, misses, _] = counts(&second, "redis").await;
+        assert_eq!(get(&second, segments).await["totalCount"], 0);
+        let [more_hits, more_misses, _] = counts(&second, "redis").await;
+        assert_eq!((more_hits - hits, more_misses - misses), (2.0, 0.0), "{name}: credentials and segments");
+    }
+}
+
+/// Changes a flag on one server after the other and waits until both show it; gives the longest wait.
+async fn agree(first: &Server, second: &Server) -> Duration {
+    create_flag(first, "f", "BOOLEAN_FLAG_TYPE").await;
     let path = "/api/v1/namespaces/default/flags/f";
     let snapshot = "/internal/v1/evaluation/snapshot/namespace/default";
+    let list = "/api/v1/namespaces/default/flags";
     let mut slowest = Duration::ZERO;
     for number in 0..12 {
-        let (writer, reader) = if number % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let (writer, reader) = if number % 2 == 0 { (first, second) } else { (second, first) };
         let description = format!("number {number}");
         let flag = json!({ "name": "f", "description": description, "enabled": true });
         change(writer, "PUT", path, flag).await;
         let written = Instant::now();
         assert_eq!(get(writer, path).await["description"], description);
-        loop {
-            let shown = get(reader, path).await["description"] == description
+        let shows = async || {
+            get(reader, path).await["description"] == description
                 && get(reader, snapshot).await["flags"][0]["description"] == description
-                && get(reader, "/api/v1/namespaces/default/flags").await["flags"][0]["description"]
-                    == description;
-            if shown {
-                break;
-            }
+                && get(reader, list).await["flags"][0]["description"] == description
+        };
+        while !shows().await {
             assert!(written.elapsed() < AGREEMENT, "still old after {:?}", written.elapsed());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         slowest = slowest.max(written.elapsed());
         // Once seen, never the past again.
-        for server in [&first, &second] {
+        for server in [first, second] {
             assert_eq!(get(server, path).await["description"], description);
         }
     }
-    println!("slowest agreement: {slowest:?}");
-    // What one of them has read, the other does not read again.
-    let [_, misses, _] = counts(&second, "redis").await;
-    let _ = (
-        get(&first, "/api/v1/namespaces/default/segments").await,
-        get(&second, "/api/v1/namespaces/default/segments").await,
-    );
-    assert_eq!(counts(&second, "redis").await[1], misses);
+    slowest
 }
 
 async fn create_token(server: &Server, body: Value) -> (String, String) {
