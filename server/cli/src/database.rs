@@ -60,9 +60,14 @@ async fn open_migrated(config: &Config, policy: Policy) -> Result<Database, Fail
     Ok(database)
 }
 
+/// Opens a database that must exist, whatever its schema is.
+pub(crate) async fn look_at(config: &Config) -> Result<Database, Failure> {
+    connect(config, options(config, false)).await
+}
+
 /// Opens a database that must exist and be current; nothing is migrated.
 pub(crate) async fn open_existing(config: &Config) -> Result<Database, Failure> {
-    let database = connect(config, options(config, false)).await?;
+    let database = look_at(config).await?;
     migrations::check(&database).await.map_err(Failure::new)?;
     Ok(database)
 }

@@ -35,7 +35,7 @@ mod variants;
 mod writer;
 
 pub use authentications::{AuthenticationPage, AuthenticationStore, NewAuthentication};
-pub use database::{ConnectError, Database, DatabaseOptions};
+pub use database::{ConnectError, Database, DatabaseOptions, Dialect};
 pub use environments::{Environments, SqlEnvironments};
 pub use error::StoreError;
 pub use import::{ImportMode, ImportedNamespace};

@@ -12,7 +12,7 @@ use flipt_model::{
 
 use crate::{
     Database, Live, StoreError,
-    database::{Param, Row, Transaction, params},
+    database::{Dialect, Param, Row, Transaction, params},
     live::NamespaceVersion,
     place::Place,
 };
@@ -204,6 +204,17 @@ pub(crate) async fn namespace_version(
     found.as_ref().map(namespace_version_of).transpose()
 }
 
+/// Whether the database finds keys in any letter case: on MySQL the collation of the column says so.
+async fn ignores_letter_case(transaction: &mut Transaction<'_>) -> Result<bool, StoreError> {
+    if transaction.dialect() != Dialect::MySql {
+        return Ok(false);
+    }
+    let sql = "SELECT collation_name FROM information_schema.columns
+               WHERE table_schema = DATABASE() AND table_name = 'flags' AND column_name = 'key'";
+    let collation = transaction.fetch_optional(sql, &[]).await?.map(|row| row.text(0)).transpose()?;
+    Ok(collation.is_some_and(|collation| collation.ends_with("_ci")))
+}
+
 /// Reads and compiles the whole state of an environment at the version that the transaction sees.
 pub(crate) async fn load_live(
     transaction: &mut Transaction<'_>,
@@ -217,11 +228,11 @@ pub(crate) async fn load_live(
         .iter()
         .map(|row| Ok((place.namespace(&row.text(2)?).to_owned(), namespace_version_of(row)?)))
         .collect::<Result<_, StoreError>>()?;
-    Ok(Live {
-        snapshot: flipt_evaluation::Snapshot::compile(&state),
-        version,
-        namespaces: Arc::new(namespaces),
-    })
+    let mut snapshot = flipt_evaluation::Snapshot::compile(&state);
+    if ignores_letter_case(transaction).await? {
+        snapshot = snapshot.ignoring_letter_case();
+    }
+    Ok(Live { snapshot, version, namespaces: Arc::new(namespaces) })
 }
 
 /// Reads the whole state of the default environment of a migrated database, in one transaction, without

@@ -106,6 +106,7 @@ pub enum ConnectError {
 #[derive(Debug, Clone)]
 pub struct Database {
     dialect: Dialect,
+    place: Arc<str>,
     pools: Pools,
     prepared: bool,
     statements: Arc<AtomicU64>,
@@ -129,24 +130,39 @@ impl Database {
     /// # Errors
     /// [`ConnectError`].
     pub async fn open(url: &str, options: DatabaseOptions) -> Result<Self, ConnectError> {
-        let (dialect, pools) = match DatabaseUrl::parse(url)? {
-            DatabaseUrl::Sqlite(path) => (Dialect::Sqlite, open_sqlite(&path, options).await?),
+        let (dialect, place, pools) = match DatabaseUrl::parse(url)? {
+            DatabaseUrl::Sqlite(path) => {
+                let place = format!("sqlite3 {}", path.display());
+                (Dialect::Sqlite, place, open_sqlite(&path, options).await?)
+            }
             DatabaseUrl::Server(server) => {
                 let opened = match server.dialect {
                     Dialect::MySql => open_mysql(&server, options).await,
                     _ => open_postgres(&server, options).await,
                 };
                 let connect = |source| ConnectError::Connect { place: server.place(), source };
-                (server.dialect, opened.map_err(connect)?)
+                (server.dialect, server.place(), opened.map_err(connect)?)
             }
         };
-        Ok(Self { dialect, pools, prepared: options.prepared_statements, statements: Arc::default() })
+        Ok(Self {
+            dialect,
+            place: place.into(),
+            pools,
+            prepared: options.prepared_statements,
+            statements: Arc::default(),
+        })
     }
 
     /// The dialect of the database.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Kind, host, port and name of the database, or its file; without user and password.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
     }
 
     /// How many statements the database was sent so far.

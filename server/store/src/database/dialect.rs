@@ -90,13 +90,6 @@ impl Dialect {
             Self::Cockroach | Self::MySql => false,
         }
     }
-
-    /// Whether it finds keys although their letter case differs, as Flipt's tables do on MySQL by their
-    /// collation (api spec, section 10).
-    #[must_use]
-    pub const fn ignores_letter_case(self) -> bool {
-        matches!(self, Self::MySql)
-    }
 }
 
 /// `?` replaced by `$1`, `$2`, …

@@ -98,6 +98,29 @@ pub async fn plan(database: &Database) -> Result<Plan, StoreError> {
     })
 }
 
+/// How many rows of each kind a migrated database, or one of Flipt, holds.
+///
+/// # Errors
+/// [`StoreError::Database`], [`StoreError::Unavailable`].
+pub async fn contents(database: &Database) -> Result<Vec<(&'static str, i64)>, StoreError> {
+    let mut transaction = database.read().await?;
+    let mut counts = Vec::new();
+    for (table, name) in [
+        ("namespaces", "namespaces"),
+        ("flags", "flags"),
+        ("variants", "variants"),
+        ("segments", "segments"),
+        ("constraints", "constraints"),
+        ("rules", "rules"),
+        ("distributions", "distributions"),
+        ("rollouts", "rollouts"),
+        ("authentications", "credentials"),
+    ] {
+        counts.push((name, transaction.count(&format!("SELECT COUNT(*) FROM {table}"), &[]).await?));
+    }
+    Ok(counts)
+}
+
 /// Checks by reading alone that the schema is as new as this program needs.
 ///
 /// # Errors

@@ -5,5 +5,6 @@
 
 mod databases;
 mod lists;
+mod revisions;
 mod schema;
 mod writes;
