@@ -23,6 +23,9 @@ use crate::{
 /// Bytes of the checksum in front of a value.
 const CHECKSUM: usize = 4;
 
+/// Largest value that is kept, in bytes: a larger one would hold up all others on its way to Redis.
+const LARGEST: usize = 16 * 1024 * 1024;
+
 /// Where reads are answered from. A clone is the same cache.
 ///
 /// # Guarantees
@@ -103,6 +106,9 @@ impl Cache {
             tracing::error!(cache.key = key, "value not cached: it cannot be encoded");
             return;
         };
+        if payload.len() > LARGEST {
+            return;
+        }
         let sealed = seal(&key, &payload);
         match &self.backend {
             Backend::Memory(memory) => memory.set(key, sealed),
@@ -161,7 +167,53 @@ fn unseal<'a>(key: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use flipt_dev_databases as dev;
+    use flipt_proto::flipt::Flag;
+
     use super::*;
+
+    async fn open(settings: &[(&str, &str)]) -> Cache {
+        let variables =
+            settings.iter().map(|(key, value)| (format!("FLIPT_CACHE_{key}"), (*value).to_owned()));
+        let config = flipt_config::load(None, &variables.collect()).unwrap().config.cache;
+        Cache::open(&config, &Registry::default()).await.unwrap()
+    }
+
+    /// A flag with a text of this length.
+    fn flag(length: usize) -> Flag {
+        Flag { key: "f".to_owned(), description: "x".repeat(length), ..Default::default() }
+    }
+
+    fn counts(cache: &Cache) -> [u64; 3] {
+        [&cache.metrics.hits, &cache.metrics.misses, &cache.metrics.errors].map(|counter| counter.get())
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_not_kept() {
+        let cache = open(&[]).await;
+        for (key, length, kept) in [("small", 1_000_000, true), ("large", LARGEST, false)] {
+            cache.set(key.to_owned(), &flag(length)).await;
+            assert_eq!(cache.get::<Flag>(key).await.is_some(), kept, "{key}");
+        }
+        assert_eq!(counts(&cache), [1, 1, 0]);
+    }
+
+    #[tokio::test]
+    async fn what_others_wrote_under_our_keys_is_passed_over() {
+        let server = dev::Redis::start();
+        let port = server.port().to_string();
+        let cache = open(&[("BACKEND", "redis"), ("REDIS_PORT", &port), ("REDIS_HOST", "127.0.0.1")]).await;
+        server.cli(&["set", "text", "something else"]);
+        server.cli(&["set", "empty", ""]);
+        server.cli(&["rpush", "list", "something else"]);
+        for key in ["text", "empty", "list"] {
+            assert_eq!(cache.get::<Flag>(key).await, None, "{key}");
+        }
+        assert_eq!(counts(&cache), [0, 0, 3]);
+        cache.set("text".to_owned(), &flag(3)).await;
+        assert_eq!(cache.get::<Flag>("text").await, Some(flag(3)));
+        assert_eq!(counts(&cache), [1, 0, 3]);
+    }
 
     #[test]
     fn a_value_is_read_only_under_its_key_and_only_whole() {
