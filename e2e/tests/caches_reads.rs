@@ -6,7 +6,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -478,15 +478,21 @@ async fn keys_stand_below_the_prefix_and_not_below_that_of_flipt() {
 struct Tally {
     evaluations: AtomicU64,
     reads: AtomicU64,
+    elsewhere: AtomicU64,
     writes: AtomicU64,
     credentials: AtomicU64,
     slowest_evaluation_us: AtomicU64,
     slowest_us: AtomicU64,
 }
 
-/// A server under load, and what is known about its state.
+/// Two servers under load, and what is known about their state.
 struct Load {
+    /// The server that is written to.
     base: String,
+    /// The other one.
+    other: String,
+    /// When the writes were answered, and their numbers.
+    history: Mutex<Vec<(Instant, u64)>>,
     /// Number of the last write that was begun, and of the last that was answered.
     begun: AtomicU64,
     answered: AtomicU64,
@@ -496,7 +502,11 @@ struct Load {
 
 impl Load {
     async fn ask(&self, method: &str, path: &str, token: &str, body: &Value) -> http::Answer {
-        let request = http::request(method, format!("{}{path}", self.base)).bearer(Some(token)).json(body);
+        self.ask_at(&self.base, method, path, token, body).await
+    }
+
+    async fn ask_at(&self, base: &str, method: &str, path: &str, token: &str, body: &Value) -> http::Answer {
+        let request = http::request(method, format!("{base}{path}")).bearer(Some(token)).json(body);
         let start = Instant::now();
         let answer = request.send().await.unwrap_or_else(|failure| panic!("no answer: {failure}"));
         let took = u64::try_from(start.elapsed().as_micros()).unwrap();
@@ -525,6 +535,7 @@ impl Load {
                 json!({ "name": "moving", "description": number.to_string(), "enabled": number % 2 == 1 });
             self.must("PUT", path, ROOT, &body).await;
             self.answered.store(number, Ordering::SeqCst);
+            self.history.lock().unwrap().push((Instant::now(), number));
             self.tally.writes.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
@@ -567,6 +578,35 @@ impl Load {
         }
     }
 
+    /// The same questions to the other server, which may be behind, but no further than servers agree.
+    async fn read_elsewhere(&self) {
+        let paths = [
+            ("/api/v1/namespaces/default/flags/moving", "/description"),
+            ("/api/v1/namespaces/default/flags", "/flags/0/description"),
+            ("/internal/v1/evaluation/snapshot/namespace/default", "/flags/0/description"),
+            (
+                "/api/v2/environments/default/namespaces/default/resources/flipt.core.Flag/moving",
+                "/resource/payload/description",
+            ),
+        ];
+        while self.goes_on() {
+            for (path, place) in paths {
+                let start = Instant::now();
+                let answer = self.ask_at(&self.other, "GET", path, ROOT, &json!({})).await.ok();
+                let answer = answer.unwrap_or_else(|failure| panic!("{path} elsewhere: {failure}"));
+                let shown = answer.pointer(place).and_then(Value::as_str).and_then(|text| text.parse().ok());
+                let shown: u64 = shown.unwrap_or_else(|| panic!("{path} shows no number: {answer}"));
+                let history = self.history.lock().unwrap();
+                let known = history.iter().rev().find(|(when, _)| *when + AGREEMENT <= start);
+                let least = known.map_or(0, |(_, number)| *number);
+                assert!(shown >= least, "{path} elsewhere shows {shown}, {least} is older than a second");
+                assert!(shown <= self.begun.load(Ordering::SeqCst));
+                drop(history);
+                self.tally.elsewhere.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     async fn evaluate(&self) {
         while self.goes_on() {
             let least = self.answered.load(Ordering::SeqCst);
@@ -579,7 +619,9 @@ impl Load {
             }
             let body = json!({ "namespaceKey": "still", "flagKey": "f", "entityId": "e" });
             assert_eq!(self.must("POST", "/evaluate/v1/boolean", ROOT, &body).await["enabled"], true);
-            self.tally.evaluations.fetch_add(2, Ordering::Relaxed);
+            let elsewhere = self.ask_at(&self.other, "POST", "/evaluate/v1/boolean", ROOT, &body).await;
+            assert_eq!(elsewhere.ok().unwrap()["enabled"], true);
+            self.tally.evaluations.fetch_add(3, Ordering::Relaxed);
         }
     }
 
@@ -589,15 +631,25 @@ impl Load {
         while self.goes_on() {
             let created = self.must("POST", "/auth/v1/method/token", ROOT, &json!({ "name": "t" })).await;
             let token = created["clientToken"].as_str().unwrap();
-            for _ in 0..3 {
-                assert_eq!(self.ask("GET", path, token, &json!({})).await.status, 200, "a good token");
+            for base in [&self.base, &self.other, &self.base, &self.other] {
+                assert_eq!(
+                    self.ask_at(base, "GET", path, token, &json!({})).await.status,
+                    200,
+                    "a good token"
+                );
             }
             let id = created["authentication"]["id"].as_str().unwrap();
             self.must("DELETE", &format!("/auth/v1/tokens/{id}"), ROOT, &json!({})).await;
             for _ in 0..2 {
                 assert_eq!(self.ask("GET", path, token, &json!({})).await.status, 401, "a revoked token");
             }
-            self.tally.credentials.fetch_add(5, Ordering::Relaxed);
+            let revoked = Instant::now();
+            while self.ask_at(&self.other, "GET", path, token, &json!({})).await.status != 401 {
+                // It was asked for once more before that was known.
+                assert!(revoked.elapsed() < AGREEMENT * 2, "a revoked token is good elsewhere");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            self.tally.credentials.fetch_add(7, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -612,8 +664,11 @@ fn signal(redis: &Redis, signal: Signal) {
 async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_and_none_fail() {
     // It remembers what it had: what it brings back from the past must not be found.
     let mut cache = Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
-    let folder = TempDir::new().unwrap();
-    let server = start(folder.path(), &[&redis(cache.port()), &authenticated()]).await;
+    let postgres = Postgres::start(Durability::Processes);
+    let shared = variables(&[("DB_URL", &postgres.create_database())]);
+    let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let server = start(folders[0].path(), &[&redis(cache.port()), &authenticated(), &shared]).await;
+    let other = start(folders[1].path(), &[&redis(cache.port()), &authenticated(), &shared]).await;
     create_flag(&server, "moving", "BOOLEAN_FLAG_TYPE").await;
     let flag = json!({ "name": "moving", "description": "0", "enabled": false });
     change(&server, "PUT", "/api/v1/namespaces/default/flags/moving", flag).await;
@@ -621,8 +676,18 @@ async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_a
     let flag = json!({ "key": "f", "name": "Still", "type": "BOOLEAN_FLAG_TYPE", "enabled": true });
     change(&server, "POST", "/api/v1/namespaces/still/flags", flag).await;
 
+    let evaluation = json!({ "namespaceKey": "still", "flagKey": "f", "entityId": "e" });
+    until("the other server knows the flags", AGREEMENT, || async {
+        let request = http::request("POST", other.url("/evaluate/v1/boolean")).bearer(Some(ROOT));
+        request.json(&evaluation).send().await.unwrap().status == 200
+    })
+    .await
+    .unwrap();
+
     let load = Arc::new(Load {
         base: server.url(""),
+        other: other.url(""),
+        history: Mutex::default(),
         begun: AtomicU64::new(0),
         answered: AtomicU64::new(0),
         stop: AtomicBool::new(false),
@@ -635,6 +700,8 @@ async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_a
     for _ in 0..2 {
         let load_of = spawned(&load);
         tasks.spawn(async move { load_of.read().await });
+        let load_of = spawned(&load);
+        tasks.spawn(async move { load_of.read_elsewhere().await });
         let load_of = spawned(&load);
         tasks.spawn(async move { load_of.evaluate().await });
         let load_of = spawned(&load);
@@ -667,9 +734,10 @@ async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_a
     }
 
     let tally = &load.tally;
-    let [evaluations, reads, writes, credentials, slowest_evaluation, slowest] = [
+    let [evaluations, reads, elsewhere, writes, credentials, slowest_evaluation, slowest] = [
         &tally.evaluations,
         &tally.reads,
+        &tally.elsewhere,
         &tally.writes,
         &tally.credentials,
         &tally.slowest_evaluation_us,
@@ -678,14 +746,14 @@ async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_a
     .map(|count| count.load(Ordering::Relaxed));
     let [hits, misses, errors] = counts(&server, "redis").await;
     println!(
-        "3 kills, 1 hang: {evaluations} evaluations, {reads} reads, {writes} writes, {credentials} calls with \
-         tokens that come and go: 0 failed, 0 wrong; slowest answer {} ms, slowest evaluation {} ms; \
+        "2 servers, 3 kills, 1 hang: {evaluations} evaluations, {reads} reads, {elsewhere} on the other server, \
+         {writes} writes, {credentials} calls with tokens that come and go: 0 failed, 0 wrong; slowest answer {} ms, slowest evaluation {} ms; \
          {hits} hits, {misses} misses, {errors} lookups unanswered",
         slowest / 1_000,
         slowest_evaluation / 1_000,
     );
     // Otherwise this would have tested nothing.
-    assert!(evaluations > 500 && reads > 500 && writes > 100 && credentials > 100);
+    assert!(evaluations > 500 && reads > 500 && elsewhere > 300 && writes > 100 && credentials > 100);
     assert!(hits > 500.0 && errors > 100.0 && hits_after.is_sorted());
     // The hang costs a lookup's patience once, not once per lookup.
     assert!(slowest < 4_000_000, "{slowest} us");

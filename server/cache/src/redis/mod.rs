@@ -24,7 +24,7 @@ pub use self::connector::ConnectError;
 
 /// Longest time that a request waits for Redis, however long `cache.redis.net_timeout` is: the database, which
 /// the cache is there to save, answers in less.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Lifetime of entries where the configured one is zero or shorter than Redis's clients count with (storage
 /// spec, section 8.5).
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(60 * 60);
