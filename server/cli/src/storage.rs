@@ -12,7 +12,7 @@ use flipt_store::{
 use flipt_telemetry::Registry;
 use tokio::sync::Notify;
 
-use crate::{database, failure::Failure};
+use crate::{database, database_metrics, failure::Failure};
 
 /// How often the database is asked for writes of other servers, beside what it tells by itself.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -44,6 +44,7 @@ pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -
     match &config.storage.kind {
         StorageType::Database => {
             let database = Arc::new(database::open_environments(config, policy).await?);
+            database_metrics::register(database.database(), registry).map_err(Failure::new)?;
             let (mut environments, mut credentials) = (database.shared(), database.authentications());
             let cache = open_cache(config, registry).await?;
             if let Some(cache) = &cache {

@@ -157,7 +157,8 @@ macro_rules! changed {
         retried!({
             let _guard = $store.shared.writing.credentials_lock.lock().await;
             let mut begun = $store.database.write().await?;
-            let head = state::lock_row(&mut begun, CREDENTIALS).await?;
+            let (head, written_at) = state::lock_row(&mut begun, CREDENTIALS).await?;
+            $store.shared.writing.clock.observe(written_at);
             let $transaction = &mut begun;
             let (answer, changed) = $operation.await?;
             $store.commit_credentials(begun, head, changed).await?;
@@ -194,7 +195,8 @@ impl SqlStore {
             return transaction.commit().await;
         }
         let version = Version { revision: head.revision + 1, ..head };
-        state::set_revision(&mut transaction, &Place::of(CREDENTIALS), version.revision).await?;
+        let now = self.shared.writing.clock.now();
+        state::set_revision(&mut transaction, CREDENTIALS, version.revision, now).await?;
         transaction.commit().await?;
         self.shared.writing.credentials.store(Arc::new(version));
         Ok(())

@@ -1,6 +1,6 @@
 //! The log of changes: what each revision changed, so that whoever follows reads that alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     StoreError, Version,
@@ -32,6 +32,14 @@ impl Touched {
             Self::Namespace(_) => "namespace",
             Self::Segment(..) => "segment",
             Self::Flag(..) => "flag",
+        }
+    }
+
+    const fn kind_order(&self) -> u8 {
+        match self {
+            Self::Namespace(_) => 0,
+            Self::Segment(..) => 1,
+            Self::Flag(..) => 2,
         }
     }
 
@@ -73,26 +81,43 @@ fn outermost(touched: &BTreeSet<Touched>) -> Vec<&Touched> {
         .collect()
 }
 
-/// Adds what a revision changed to the log.
+const WRITE: &str = "write";
+const DELETE: &str = "delete";
+
+/// Reads what a write has led to, in the transaction that made it.
+pub(crate) async fn read(
+    transaction: &mut Transaction<'_>,
+    place: &Place,
+    touched: &BTreeSet<Touched>,
+) -> Result<Vec<Change>, StoreError> {
+    let mut changes = Vec::with_capacity(touched.len());
+    for touched in outermost(touched) {
+        changes.push(load(transaction, place, touched).await?);
+    }
+    Ok(changes)
+}
+
+/// Adds what a revision changed to the log; `changes` is what [`read`] gave for it.
 pub(crate) async fn record(
     transaction: &mut Transaction<'_>,
     place: &Place,
     revision: u64,
-    touched: &BTreeSet<Touched>,
+    (touched, changes): (&BTreeSet<Touched>, &[Change]),
     now: i64,
 ) -> Result<(), StoreError> {
     let number = |revision: u64| Param::Int(i64::try_from(revision).unwrap_or(i64::MAX));
-    for (position, touched) in (0_i64..).zip(outermost(touched)) {
+    for ((position, touched), change) in (0_i64..).zip(outermost(touched)).zip(changes) {
         transaction
             .execute(
                 "INSERT INTO changes
-                   (environment_key, revision, position, kind, namespace_key, resource_key, changed_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                   (environment_key, revision, position, kind, action, namespace_key, resource_key, changed_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 &[
                     place.row.as_str().into(),
                     number(revision),
                     position.into(),
                     touched.kind().into(),
+                    (if change.is_deletion() { DELETE } else { WRITE }).into(),
                     touched.namespace().into(),
                     touched.resource().into(),
                     now.into(),
@@ -107,18 +132,28 @@ pub(crate) async fn record(
     Ok(())
 }
 
-/// What changed after one version up to another; `None` if the log does not tell, or tells too much.
+/// What the log tells of something that changed.
+struct Logged {
+    touched: Touched,
+    /// Whether it was deleted at some point: it may have come back since, at another place of its list.
+    deleted: bool,
+    /// Where in the log it was first written since.
+    first: usize,
+}
+
+/// What changed after one version up to another, in the order in which things were created; `None` if the log
+/// does not tell, or tells too much.
 async fn since(
     transaction: &mut Transaction<'_>,
     place: &Place,
     before: &Version,
     now: &Version,
-) -> Result<Option<BTreeSet<Touched>>, StoreError> {
+) -> Result<Option<Vec<Logged>>, StoreError> {
     if before.epoch != now.epoch || before.revision > now.revision {
         return Ok(None);
     }
     let sql = format!(
-        "SELECT revision, kind, namespace_key, resource_key FROM changes
+        "SELECT revision, kind, action, namespace_key, resource_key FROM changes
          WHERE environment_key = ? AND revision > ? AND revision <= ? ORDER BY revision, position LIMIT {}",
         FEW + 1
     );
@@ -129,19 +164,35 @@ async fn since(
     if rows.len() > FEW {
         return Ok(None);
     }
-    let mut touched = BTreeSet::new();
+    let mut found: BTreeMap<Touched, Logged> = BTreeMap::new();
     let mut revisions = BTreeSet::new();
-    for row in &rows {
+    for (position, row) in rows.iter().enumerate() {
         revisions.insert(row.int(0)?);
-        match Touched::read(&row.text(1)?, row.text(2)?, row.text(3)?) {
-            Some(change) => touched.insert(change),
-            // Written by a newer program.
-            None => return Ok(None),
-        };
+        // Otherwise written by a newer program.
+        let Some(touched) = Touched::read(&row.text(1)?, row.text(3)?, row.text(4)?) else { return Ok(None) };
+        let logged =
+            found.entry(touched.clone()).or_insert(Logged { touched, deleted: false, first: position });
+        if row.text(2)? == DELETE {
+            logged.deleted = true;
+            logged.first = position + 1;
+        }
     }
     // A revision without a line was made by a program that does not know the log.
-    let is_complete = revisions.len() as u64 == now.revision - before.revision;
-    Ok(is_complete.then_some(touched))
+    if revisions.len() as u64 != now.revision - before.revision {
+        return Ok(None);
+    }
+    let mut logged: Vec<Logged> = found.into_values().collect();
+    let whole: BTreeSet<String> = logged
+        .iter()
+        .filter(|logged| matches!(logged.touched, Touched::Namespace(_)))
+        .map(|logged| logged.touched.namespace().to_owned())
+        .collect();
+    logged.retain(|logged| {
+        matches!(logged.touched, Touched::Namespace(_)) || !whole.contains(logged.touched.namespace())
+    });
+    // Segments before the flags that use them.
+    logged.sort_by_key(|logged| (logged.touched.kind_order(), logged.first));
+    Ok(Some(logged))
 }
 
 /// The compiled state at a version that the transaction sees, made from an earlier one: only what changed is
@@ -152,13 +203,20 @@ pub(crate) async fn catch_up(
     before: &Live,
     version: Version,
 ) -> Result<Live, StoreError> {
-    match since(transaction, place, &before.version, &version).await? {
-        Some(touched) => apply(transaction, place, before, &touched, version).await,
-        None => {
-            tracing::info!(from = before.version.revision, to = version.revision, "whole state read");
-            state::load_live(transaction, place, version).await
+    let Some(logged) = since(transaction, place, &before.version, &version).await? else {
+        tracing::info!(from = before.version.revision, to = version.revision, "whole state read");
+        return state::load_live(transaction, place, version).await;
+    };
+    let mut changes = Vec::with_capacity(logged.len());
+    for Logged { touched, deleted, .. } in &logged {
+        let change = load(transaction, place, touched).await?;
+        if *deleted && !change.is_deletion() {
+            changes.push(change.deletion());
         }
+        changes.push(change);
     }
+    let touched = logged.into_iter().map(|logged| logged.touched).collect();
+    apply(transaction, place, before, (&touched, changes), version).await
 }
 
 /// The compiled state after these changes, which the transaction sees.
@@ -166,13 +224,9 @@ pub(crate) async fn apply(
     transaction: &mut Transaction<'_>,
     place: &Place,
     before: &Live,
-    touched: &BTreeSet<Touched>,
+    (touched, changes): (&BTreeSet<Touched>, Vec<Change>),
     version: Version,
 ) -> Result<Live, StoreError> {
-    let mut changes = Vec::with_capacity(touched.len());
-    for touched in outermost(touched) {
-        changes.push(load(transaction, place, touched).await?);
-    }
     let namespaces: BTreeSet<&str> = touched.iter().map(Touched::namespace).collect();
     let mut versions: Vec<(String, Option<NamespaceVersion>)> = Vec::with_capacity(namespaces.len());
     for stored in namespaces {

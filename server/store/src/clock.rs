@@ -10,6 +10,11 @@ use std::{
 pub(crate) struct Clock(AtomicI64);
 
 impl Clock {
+    /// Makes every further instant later than this one.
+    pub(crate) fn observe(&self, instant: i64) {
+        self.0.fetch_max(instant, Ordering::Relaxed);
+    }
+
     /// An instant later than every one given before, in microseconds since the Unix epoch.
     pub(crate) fn now(&self) -> i64 {
         let wall = SystemTime::now()

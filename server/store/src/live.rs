@@ -42,6 +42,30 @@ pub(crate) enum Change {
     Segment { namespace: String, key: String, content: Option<Segment> },
 }
 
+impl Change {
+    /// Whether the thing is gone.
+    pub(crate) const fn is_deletion(&self) -> bool {
+        match self {
+            Self::Namespace { content, .. } => content.is_none(),
+            Self::Flag { content, .. } => content.is_none(),
+            Self::Segment { content, .. } => content.is_none(),
+        }
+    }
+
+    /// The deletion of the same thing.
+    pub(crate) fn deletion(&self) -> Self {
+        match self {
+            Self::Namespace { key, .. } => Self::Namespace { key: key.clone(), content: None },
+            Self::Flag { namespace, key, .. } => {
+                Self::Flag { namespace: namespace.clone(), key: key.clone(), content: None }
+            }
+            Self::Segment { namespace, key, .. } => {
+                Self::Segment { namespace: namespace.clone(), key: key.clone(), content: None }
+            }
+        }
+    }
+}
+
 impl Live {
     /// Text that changes with every write to a namespace, and never comes back.
     #[must_use]

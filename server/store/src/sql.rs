@@ -63,17 +63,8 @@ impl SqlStore {
     /// [`StoreError`] if the state cannot be read.
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         let writing = Writing::default();
-        let place = Place::of(CREDENTIALS);
-        let mut transaction = database.read().await?;
-        let known = state::find_version(&mut transaction, &place.row).await?;
-        transaction.commit().await?;
-        if known.is_none() {
-            create_row(&database, &place, None).await?;
-        }
-        let mut transaction = database.read().await?;
-        let version = state::version(&mut transaction, &place).await?;
-        transaction.commit().await?;
-        writing.credentials.store(Arc::new(version));
+        let credentials = open_row(&database, &Place::of(CREDENTIALS), None).await?;
+        writing.credentials.store(Arc::new(credentials));
         Self::open_place(database, Place::of_default(), Arc::new(writing)).await
     }
 
@@ -86,12 +77,7 @@ impl SqlStore {
     }
 
     async fn open_place(database: Database, place: Place, writing: Arc<Writing>) -> Result<Self, StoreError> {
-        let mut transaction = database.read().await?;
-        let known = state::find_version(&mut transaction, &place.row).await?;
-        transaction.commit().await?;
-        if known.is_none() {
-            create_row(&database, &place, Some(writing.clock.now())).await?;
-        }
+        open_row(&database, &place, Some(writing.clock.now())).await?;
         let mut transaction = database.read().await?;
         let version = state::version(&mut transaction, &place).await?;
         let live = state::load_live(&mut transaction, &place, version).await?;
@@ -193,6 +179,21 @@ impl SqlStore {
     pub async fn close(&self) {
         self.database.close().await;
     }
+}
+
+/// The version in a row, which is created if it does not exist.
+async fn open_row(database: &Database, place: &Place, now: Option<i64>) -> Result<Version, StoreError> {
+    let mut transaction = database.read().await?;
+    if let Some(version) = state::find_version(&mut transaction, &place.row).await? {
+        transaction.commit().await?;
+        return Ok(version);
+    }
+    drop(transaction);
+    create_row(database, place, now).await?;
+    let mut transaction = database.read().await?;
+    let version = state::version(&mut transaction, place).await?;
+    transaction.commit().await?;
+    Ok(version)
 }
 
 /// Creates the row of a version. With an instant, the environment's protected default namespace too.

@@ -145,30 +145,30 @@ pub(crate) async fn versions(
     rows.iter().map(|row| Ok((row.text(2)?, version_of(row)?))).collect()
 }
 
-/// The version recorded in a row, which nobody else can move until the transaction ends.
-pub(crate) async fn lock_row(transaction: &mut Transaction<'_>, row: &str) -> Result<Version, StoreError> {
-    let sql = format!("{VERSION}{}", transaction.dialect().for_update());
-    let locked = transaction.fetch_optional(&sql, params![row]).await?;
-    version_of(&locked.ok_or_else(|| no_version(row))?)
-}
-
-/// The version recorded for an environment, which nobody else can move until the transaction ends.
-pub(crate) async fn lock_version(
+/// The version recorded in a row, which nobody else can move until the transaction ends, and the last instant
+/// that a write gave out.
+pub(crate) async fn lock_row(
     transaction: &mut Transaction<'_>,
-    place: &Place,
-) -> Result<Version, StoreError> {
-    lock_row(transaction, &place.row).await
+    row: &str,
+) -> Result<(Version, i64), StoreError> {
+    let sql = format!(
+        r#"SELECT epoch, revision, written_at FROM environments WHERE "key" = ?{}"#,
+        transaction.dialect().for_update()
+    );
+    let locked = transaction.fetch_optional(&sql, params![row]).await?.ok_or_else(|| no_version(row))?;
+    Ok((version_of(&locked)?, locked.int(2)?))
 }
 
 /// Moves a version that is locked.
 pub(crate) async fn set_revision(
     transaction: &mut Transaction<'_>,
-    place: &Place,
+    row: &str,
     revision: u64,
+    now: i64,
 ) -> Result<(), StoreError> {
     let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-    let sql = r#"UPDATE environments SET revision = ? WHERE "key" = ?"#;
-    transaction.execute(sql, params![revision, &place.row]).await.map(drop)
+    let sql = r#"UPDATE environments SET revision = ?, written_at = ? WHERE "key" = ?"#;
+    transaction.execute(sql, params![revision, now, row]).await.map(drop)
 }
 
 /// Records that something in a namespace changed at this instant, or a little later if its last change seems

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use tokio::{sync::OwnedMutexGuard, time::sleep};
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -16,6 +19,8 @@ use crate::{
 
 /// How often a write is tried that loses against others.
 const ATTEMPTS: u32 = 8;
+/// How long a write waits for those before it.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest pause after the first loss; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -125,9 +130,13 @@ impl SqlStore {
 
     /// Starts a write. It has the environment for itself: what it finds is what it changes.
     pub(crate) async fn begin(&self) -> Result<Writer, StoreError> {
-        let guard = Arc::clone(&self.shared.writing.lock).lock_owned().await;
+        let locking = Arc::clone(&self.shared.writing.lock).lock_owned();
+        let guard = timeout(PATIENCE, locking)
+            .await
+            .map_err(|_| StoreError::Unavailable(format!("not written for {} s", PATIENCE.as_secs())))?;
         let mut transaction = self.database.write().await?;
-        let head = state::lock_version(&mut transaction, self.place()).await?;
+        let (head, written_at) = state::lock_row(&mut transaction, &self.place().row).await?;
+        self.shared.writing.clock.observe(written_at);
         Ok(Writer {
             transaction,
             head,
@@ -148,19 +157,20 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
     let Writer { mut transaction, head, touched, shared, guard, notifies } = writer;
     let place = &shared.place;
     let version = Version { epoch: head.epoch, revision: head.revision + 1 };
-    state::set_revision(&mut transaction, place, version.revision).await?;
+    state::set_revision(&mut transaction, &place.row, version.revision, now).await?;
     let namespaces: BTreeSet<&str> = touched.iter().map(Touched::namespace).collect();
     for namespace in namespaces {
         state::touch(&mut transaction, namespace, now, version.revision).await?;
     }
     stamp(&mut transaction, &touched, version.revision).await?;
-    changes::record(&mut transaction, place, version.revision, &touched, now).await?;
+    let changes = changes::read(&mut transaction, place, &touched).await?;
+    changes::record(&mut transaction, place, version.revision, (&touched, &changes), now).await?;
     if notifies {
         database::notify(&mut transaction).await?;
     }
     let before = shared.live.load_full();
     let live = if version.follows(&before.version) {
-        changes::apply(&mut transaction, place, &before, &touched, version).await?
+        changes::apply(&mut transaction, place, &before, (&touched, changes), version).await?
     } else {
         // Others have written in between: our changes on top of our old state would hide theirs.
         changes::catch_up(&mut transaction, place, &before, version).await?

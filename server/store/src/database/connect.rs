@@ -28,7 +28,7 @@ use crate::StoreError;
 /// How long a statement waits for another process's lock on a SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a free connection, or for a new one.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections at most where the configuration sets no limit. Evaluations need none: even a busy server is
 /// served by a few, and several replicas must fit into what the database allows.
 const DEFAULT_CONNECTIONS: u32 = 16;

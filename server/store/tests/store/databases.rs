@@ -36,18 +36,6 @@ impl Kind {
         }
     }
 
-    /// A new database with what this file of statements makes.
-    pub(crate) fn load(self, file: &std::path::Path) -> (String, Option<TempDir>) {
-        let (url, folder) = self.create();
-        let name = url.rsplit('/').next().unwrap().split('?').next().unwrap();
-        match self {
-            Self::Sqlite => panic!("copy the file instead"),
-            Self::MariaDb => MARIADB.load(name, file),
-            Self::Postgres | Self::Cockroach => POSTGRES.load(name, file),
-        }
-        (url, folder)
-    }
-
     /// Runs statements on a database, behind the store's back.
     pub(crate) async fn sql(self, url: &str, sql: &str) {
         let database = Database::open(url, DatabaseOptions::default()).await.unwrap();
@@ -97,3 +85,16 @@ macro_rules! on_every_database {
     };
 }
 pub(crate) use on_every_database;
+
+/// Makes a test of each of these functions for the named kinds of databases.
+macro_rules! on_databases {
+    ($($promise:ident: $($module:ident $kind:ident),*;)*) => {
+        $(mod $promise {
+            $(#[tokio::test]
+            async fn $module() {
+                super::$promise(crate::databases::Kind::$kind).await;
+            })*
+        })*
+    };
+}
+pub(crate) use on_databases;

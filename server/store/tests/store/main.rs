@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod databases;
+mod faults;
 mod lists;
+mod replicas;
 mod revisions;
 mod schema;
 mod writes;

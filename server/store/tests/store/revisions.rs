@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use flipt_proto::{auth, flipt as pb};
 use flipt_store::{
-    AuthenticationStore as _, Database, DatabaseOptions, Environment, NewAuthentication, SqlEnvironments,
-    Store as _,
+    Database, DatabaseOptions, Environment, NewAuthentication, SqlEnvironments, Store as _,
     migrations::{self, Policy},
 };
 

@@ -57,27 +57,9 @@ async fn of_several_servers_that_start_at_once_one_migrates(kind: Kind) {
     assert!(versions.windows(2).all(|pair| pair[0] == pair[1]), "{versions:?}");
 }
 
-async fn a_migration_that_was_cut_off_is_finished_by_the_next_one(kind: Kind) {
-    let (url, _folder) = kind.create();
-    let database = connect(&url).await;
-    let to = migrations::run(&database, Policy::FirstRun).await.unwrap().to;
-    // As a kill before the last statement of the last steps leaves it where each commits by itself; elsewhere
-    // the whole run would have left no trace, so that there is nothing to finish.
-    if matches!(kind, Kind::Sqlite | Kind::Postgres) {
-        return;
-    }
-    kind.sql(&url, "UPDATE schema_migrations SET version = version - 3").await;
-    let plan = migrations::plan(&database).await.unwrap();
-    assert_eq!((plan.from, plan.to, plan.steps.len()), (Some(to - 3), to, 3));
-    let migrated = migrations::run(&database, Policy::Forced).await.unwrap();
-    assert_eq!((migrated.from, migrated.to), (Some(to - 3), to));
-    SqlStore::open(database).await.unwrap();
-}
-
 on_every_database! {
     a_database_behind_is_refused_until_it_is_migrated,
     of_several_servers_that_start_at_once_one_migrates,
-    a_migration_that_was_cut_off_is_finished_by_the_next_one,
 }
 
 #[tokio::test]
