@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR ?= auto
 # Debian packages that building and testing need; those of Node.js and Python only where neither came otherwise.
 PACKAGES := gcc libc6-dev
 # Real databases, which tests start for themselves.
-PACKAGES += postgresql pgbouncer mariadb-server
+PACKAGES += postgresql pgbouncer mariadb-server redis-tools
 PACKAGES += $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
 PACKAGES += $(shell python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 RUST_MINOR := 95
