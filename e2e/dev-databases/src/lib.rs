@@ -8,12 +8,14 @@
 
 mod folder;
 mod mariadb;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
 mod redis;
 
 pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster};

@@ -65,6 +65,42 @@ impl Postgres {
         server
     }
 
+    /// Makes and starts a replica that follows a server and only reads.
+    ///
+    /// # Panics
+    /// As [`Postgres::start`].
+    #[must_use]
+    pub fn replica_of(primary: &Self) -> Self {
+        let folder = folder::create();
+        process::give(folder.path(), USER);
+        let data = folder.path().join("data").display().to_string();
+        let port = primary.port.to_string();
+        process::run(
+            USER,
+            &program("pg_basebackup"),
+            &[
+                "--pgdata",
+                &data,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--username",
+                "postgres",
+                "--write-recovery-conf",
+                "--wal-method=stream",
+                "--checkpoint=fast",
+                "--no-sync",
+            ],
+        );
+        let process = ServerProcess::new(folder.path().join("log"));
+        let durability = primary.durability;
+        let mut server =
+            Self { process, folder, port: free_port(), durability, databases: AtomicU32::new(0) };
+        server.restart();
+        server
+    }
+
     /// Starts the server again on its port and data; one that still runs is killed first.
     pub fn restart(&mut self) {
         self.process.kill();
