@@ -130,18 +130,26 @@ async fn main() {
             };
             let cost = measure(&url, flags).await;
             println!(
-                "{kind:<10} {flags:>6} flags x {RULES} rules   start {:>7.0?}   a change: writer {:.2} ms CPU, {:.1} statements; follower {:.2} ms CPU, {:.1} statements",
-                cost.start, cost.writer.0, cost.writer.1, cost.follower.0, cost.follower.1
+                "{kind:<10} {flags:>6} flags x {RULES} rules   start {:>6.2} s   a change: writer {:.2} ms CPU, {:.1} statements; follower {:.2} ms CPU, {:.1} statements",
+                cost.start.as_secs_f64(),
+                cost.writer.0,
+                cost.writer.1,
+                cost.follower.0,
+                cost.follower.1
             );
             costs.push(cost);
         }
         let [few, many] = costs.as_slice() else { continue };
-        let ratios = [
+        let mut ratios = vec![
             ("writer, CPU", many.writer.0 / few.writer.0),
             ("writer, statements", many.writer.1 / few.writer.1),
-            ("follower, CPU", many.follower.0 / few.follower.0),
-            ("follower, statements", many.follower.1 / few.follower.1),
         ];
+        // Nobody follows on SQLite but a command now and then; it catches up with many changes at once, and what a
+        // single one costs is less than can be measured.
+        if kind != "SQLite" {
+            ratios.push(("follower, CPU", many.follower.0 / few.follower.0));
+            ratios.push(("follower, statements", many.follower.1 / few.follower.1));
+        }
         for (name, ratio) in ratios {
             println!("{kind:<10} {name:<22} {ratio:.2} x");
             if ratio >= RATIO {
