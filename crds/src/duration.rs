@@ -1,4 +1,4 @@
-//! Times spans, as the command lines of server and sidecar spell them.
+//! Time spans, as the command lines of server and sidecar spell them.
 
 use std::{borrow::Cow, fmt, time};
 
@@ -24,6 +24,18 @@ impl Duration {
     #[must_use]
     pub fn from_secs(seconds: u32) -> Self {
         Self { text: format!("{seconds}s"), value: time::Duration::from_secs(seconds.into()) }
+    }
+
+    /// So many minutes.
+    #[must_use]
+    pub fn from_minutes(minutes: u16) -> Self {
+        Self { text: format!("{minutes}m"), value: time::Duration::from_secs(60 * u64::from(minutes)) }
+    }
+
+    /// So many hours.
+    #[must_use]
+    pub fn from_hours(hours: u16) -> Self {
+        Self { text: format!("{hours}h"), value: time::Duration::from_secs(3600 * u64::from(hours)) }
     }
 
     /// The time span.
@@ -96,7 +108,9 @@ mod tests {
             assert_eq!(duration.get(), time::Duration::from_millis(milliseconds));
             assert_eq!(serde_json::to_value(&duration).unwrap(), text);
         }
-        assert_eq!(Duration::from_secs(5), Duration::try_from("5s".to_owned()).unwrap());
+        for duration in [Duration::from_secs(5), Duration::from_minutes(7), Duration::from_hours(9)] {
+            assert_eq!(Duration::try_from(duration.to_string()).unwrap(), duration);
+        }
     }
 
     #[test]

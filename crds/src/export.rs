@@ -205,7 +205,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { keep_revisions: 50, min_age: Duration::from_secs(7 * 24 * 3600) }
+        Self { keep_revisions: 50, min_age: Duration::from_hours(7 * 24) }
     }
 }
 

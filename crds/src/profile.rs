@@ -134,7 +134,7 @@ fn default_poll_interval() -> Duration {
 }
 
 fn default_stale_after() -> Duration {
-    Duration::from_secs(300)
+    Duration::from_minutes(5)
 }
 
 fn default_max_stale() -> Duration {

@@ -15,8 +15,8 @@ use crate::{
 
 /// Most constraints of a segment.
 const MAX_CONSTRAINTS: u32 = 100;
-/// Longest value of a constraint, in characters: a list of 100 identifiers of 36 characters each, twice over.
-const MAX_VALUE: u32 = 8192;
+/// Longest value of a constraint, in characters: a list of 100 UUIDs has 3900.
+const MAX_VALUE: u32 = 4000;
 
 /// A segment with its constraints. It is written to the server in one step.
 #[derive(Debug, Clone, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -205,44 +205,47 @@ fn operators_of(type_: &str, operators: &[&str]) -> Rule {
         .message(&*format!("operators of a constraint of type {type_}: {}", operators.join(", ")))
 }
 
-/// Days that exist, leap years included.
-const DATE: &str = "([0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|\
-                    02-(0[1-9]|1[0-9]|2[0-8]))|\
-                    ([0-9]{2}(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)";
-const TIME: &str =
-    "T([01]?[0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.,][0-9]+)?(Z|[-+]([01][0-9]|2[0-4]):([0-5][0-9]|60))";
+/// Days that exist, leap years included. What a rule may cost counts the length of its patterns.
+const DATE: &str = r"(\d{4}-((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)|(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)-02-29)";
+const TIME: &str = r"T([01]?\d|2[0-3])(:[0-5]\d){2}([.,]\d+)?(Z|[-+]([01]\d|2[0-4]):([0-5]\d|60))";
 
 fn date_value() -> Rule {
-    Rule::new(format!("self.type != 'DATETIME' || self.value == '' || self.value.matches(r'^{DATE}({TIME})?$')"))
-        .message("the value of a constraint of type DATETIME is a date or a date with time: 2006-01-02, 2006-01-02T15:04:05Z")
+    Rule::new(format!(
+        "self.type != 'DATETIME' || self.value == '' || self.value.matches(r'^{DATE}({TIME})?$')"
+    ))
+    .message(
+        "the value of a constraint of type DATETIME is a date or a date with time: 2006-01-02, 2006-01-02T15:04:05Z",
+    )
 }
 
-/// JSON lists of at most 100 items that match the pattern.
-fn json_list(item: &str) -> String {
-    let space = r"[ \t\n\r]*";
-    let item = format!("({item}|null){space}");
-    format!(r"^{space}(null|\[{space}({item}(,{space}{item}){{0,99}})?\]){space}$")
+/// JSON lists of items that match the pattern.
+fn json_list(item: &str, further_items: &str) -> String {
+    let space = r"[ \n]*";
+    format!(
+        r"^{space}(null|\[{space}(({item}|null){space}(,{space}({item}|null){space}){further_items})?\]){space}$"
+    )
 }
 
-/// A JSON text. Halves of surrogate pairs are left to be written as what they stand for.
-const JSON_TEXT: &str =
-    r#""([^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u([0-9a-cA-CefEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))*""#;
+/// A JSON text. Halves of surrogate pairs are to be written as what they stand for.
+const JSON_TEXT: &str = r#""([^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-cefA-CEF][0-9a-fA-F]{3})*""#;
 /// A JSON number within the range of 64-bit floats.
-const JSON_NUMBER: &str = r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?";
+const JSON_NUMBER: &str = r"-?(0|[1-9]\d{0,30})(\.\d{1,30})?([eE][-+]?\d{1,2})?";
 
 fn text_list_value() -> Rule {
     Rule::new(format!(
         "!(self.type in ['STRING', 'ENTITY_ID']) || !(self.operator in ['isoneof', 'isnotoneof']) || \
          self.value.matches(r'{}')",
-        json_list(JSON_TEXT)
+        json_list(JSON_TEXT, "{0,99}")
     ))
     .message("the value of isoneof and isnotoneof is a JSON list of at most 100 texts: '[\"SE\",\"NO\"]'")
 }
 
+/// The items are counted by their commas: the API server refuses patterns that repeat repetitions too often.
 fn number_list_value() -> Rule {
     Rule::new(format!(
-        "self.type != 'NUMBER' || !(self.operator in ['isoneof', 'isnotoneof']) || self.value.matches(r'{}')",
-        json_list(JSON_NUMBER)
+        "self.type != 'NUMBER' || !(self.operator in ['isoneof', 'isnotoneof']) || \
+         (self.value.matches(r'{}') && self.value.split(',').size() <= 100)",
+        json_list(JSON_NUMBER, "*")
     ))
     .message("the value of isoneof and isnotoneof is a JSON list of at most 100 numbers: '[1, 2.5]'")
 }

@@ -68,7 +68,7 @@ fn own_namespace() -> Vec<AllowedNamespaces> {
 }
 
 fn default_resync_period() -> Duration {
-    Duration::from_secs(600)
+    Duration::from_minutes(10)
 }
 
 /// A server that the operator runs.
