@@ -5,3 +5,4 @@
 mod api_server;
 mod converts_what_is_accepted;
 mod refuses_bad_resources;
+mod samples;

@@ -2,57 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::api_server::ApiServer;
 use flipt_crds::manifests;
-use serde::Deserialize;
 use serde_json::Value;
 
-#[derive(Debug, Deserialize)]
-struct Change {
-    sample: String,
-    merge: Value,
-    #[serde(default)]
-    update: bool,
-    #[serde(default)]
-    message: String,
-}
-
-fn samples() -> BTreeMap<String, Value> {
-    yaml_serde::Deserializer::from_str(include_str!("../../samples/accepted.yaml"))
-        .map(|document| Value::deserialize(document).unwrap())
-        .map(|sample| (sample["metadata"]["name"].as_str().unwrap().to_owned(), sample))
-        .collect()
-}
-
-/// JSON merge patch (RFC 7386).
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let members = target.as_object_mut().unwrap();
-    for (name, value) in patch {
-        if value.is_null() {
-            members.remove(name);
-        } else {
-            merge(members.entry(name).or_insert(Value::Null), value);
-        }
-    }
-}
+use crate::{
+    api_server::ApiServer,
+    samples::{self, Change},
+};
 
 fn apply(
     api_server: &ApiServer,
     samples: &BTreeMap<String, Value>,
     change: &Change,
 ) -> Result<Value, Vec<String>> {
-    let sample = &samples[&change.sample];
-    let mut changed = sample.clone();
-    merge(&mut changed, &change.merge);
+    let changed = change.apply(samples);
     if change.update {
-        let stored = api_server.create(sample).unwrap();
+        let stored = api_server.create(&samples[&change.sample]).unwrap();
         api_server.update(&stored, &changed)
     } else {
         api_server.create(&changed)
@@ -62,7 +27,7 @@ fn apply(
 #[test]
 fn the_samples_are_accepted_and_there_is_one_of_each_kind() {
     let api_server = ApiServer::new();
-    let samples = samples();
+    let samples = samples::accepted();
     for (name, sample) in &samples {
         let stored = api_server.create(sample).unwrap_or_else(|refusals| panic!("{name}: {refusals:#?}"));
         // Defaults are filled in once: what is stored is what would be stored again.
@@ -93,12 +58,12 @@ fn messages(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn bad_changes_are_refused_with_the_rule_they_break() {
     let api_server = ApiServer::new();
-    let samples = samples();
+    let samples = samples::accepted();
     let mut rules = Vec::new();
     for manifest in manifests() {
         messages(&serde_json::to_value(manifest.definition).unwrap(), &mut rules);
     }
-    let changes: Vec<Change> = yaml_serde::from_str(include_str!("../../samples/refused.yaml")).unwrap();
+    let changes = samples::refused();
     for rule in &rules {
         let tried = changes.iter().any(|change| !change.message.is_empty() && rule.contains(&change.message));
         assert!(tried, "no sample breaks the rule \"{rule}\"");
@@ -116,9 +81,8 @@ fn bad_changes_are_refused_with_the_rule_they_break() {
 #[test]
 fn good_changes_are_accepted() {
     let api_server = ApiServer::new();
-    let samples = samples();
-    let changes: Vec<Change> = yaml_serde::from_str(include_str!("../../samples/allowed.yaml")).unwrap();
-    for change in &changes {
-        apply(&api_server, &samples, change).unwrap_or_else(|refusals| panic!("{change:?}: {refusals:#?}"));
+    let samples = samples::accepted();
+    for change in samples::allowed() {
+        apply(&api_server, &samples, &change).unwrap_or_else(|refusals| panic!("{change:?}: {refusals:#?}"));
     }
 }

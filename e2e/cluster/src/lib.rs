@@ -1,0 +1,12 @@
+//! What tests in a cluster share: a namespace of their own, and the custom resources in place.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod definitions;
+mod kubectl;
+mod namespace;
+
+pub use definitions::{install_definitions, resource_of};
+pub use kubectl::kubectl;
+pub use namespace::in_namespace;
