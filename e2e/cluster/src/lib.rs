@@ -6,7 +6,9 @@
 mod definitions;
 mod kubectl;
 mod namespace;
+mod workload;
 
 pub use definitions::{install_definitions, resource_of};
 pub use kubectl::kubectl;
 pub use namespace::in_namespace;
+pub use workload::{apply, pod_spec, run_to_end, wait_until_available};

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod evaluates_in_pods;
 mod keeps_bad_resources_out;
 mod shows_resources;
 
