@@ -11,6 +11,8 @@ export CARGO_TERM_COLOR ?= auto
 
 # Debian packages that building and testing need; those of Node.js and Python only where neither came otherwise.
 PACKAGES := gcc libc6-dev
+# Real databases, which tests start for themselves.
+PACKAGES += postgresql pgbouncer mariadb-server
 PACKAGES += $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
 PACKAGES += $(shell python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 RUST_MINOR := 95
@@ -32,8 +34,10 @@ define install
 	@missing=(); for package in $(1); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
 	if (( $${#missing[@]} )); then \
 		echo "installing $${missing[*]}"; \
-		as_root=; (( EUID )) && as_root=sudo; \
-		$$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
+		as_root=env; (( EUID )) && as_root=sudo; \
+		[[ -e /etc/postgresql-common/createcluster.conf ]] || { $$as_root mkdir -p /etc/postgresql-common && \
+			echo 'create_main_cluster = false' | $$as_root tee /etc/postgresql-common/createcluster.conf >/dev/null; }; \
+		$$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
 	fi
 endef
 

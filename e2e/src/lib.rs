@@ -24,6 +24,7 @@ mod cli;
 mod clients;
 pub mod documents;
 mod failure;
+pub mod fleet;
 pub mod grpc;
 pub mod http;
 mod ports;

@@ -291,7 +291,9 @@ impl Ground {
 async fn every_operation_answers_as_described() {
     let ground = Ground::new().await;
     let none = Value::Null;
-    for path in ["/health", "/metrics", "/api/openapi.json", "/meta/info", "/meta/config"] {
+    for path in
+        ["/health", "/livez", "/readyz", "/metrics", "/api/openapi.json", "/meta/info", "/meta/config"]
+    {
         ground.succeed("GET", path, none.clone()).await;
     }
     ground.use_environments().await;

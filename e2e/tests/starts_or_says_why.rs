@@ -117,7 +117,7 @@ async fn a_wrong_value_stops_the_server_and_names_key_place_and_what_is_allowed(
         ),
         (("FLIPT_SNAPSHOTS_PUBLISH_HEARTBEAT", "soon"), ["snapshots.publish.heartbeat", "HEARTBEAT", "soon"]),
         (("FLIPT_DB_URL", "oracle://scott:tiger@x"), ["opening db", "driver", "oracle"]),
-        (("FLIPT_DB_URL", "oracle://scott:tiger@x"), ["db.url", "sqlite:", "file:"]),
+        (("FLIPT_DB_URL", "oracle://scott:tiger@x"), ["db.url", "postgres://", "file:"]),
     ] {
         server_fails(&[environment], &texts).await;
     }

@@ -80,6 +80,16 @@ impl Flag {
         entity: &str,
         context: &C,
     ) -> Result<BooleanResult<'_>, EvaluationError> {
+        self.boolean_spelt(self.key(), entity, context)
+    }
+
+    /// The same for a request that spells the key in another letter case: its spelling is what is hashed.
+    pub(crate) fn boolean_spelt<C: Context + ?Sized>(
+        &self,
+        key: &str,
+        entity: &str,
+        context: &C,
+    ) -> Result<BooleanResult<'_>, EvaluationError> {
         if self.flag_type() != FlagType::Boolean {
             return Err(EvaluationError::WrongFlagType(self.flag_type()));
         }
@@ -92,7 +102,7 @@ impl Flag {
             last_rank = rollout.rank;
             let (value, segments) = match &rollout.test {
                 RolloutTest::Threshold { percentage, value }
-                    if bucket::below(bucket::residue(entity, self.key()), *percentage) =>
+                    if bucket::below(bucket::residue(entity, key), *percentage) =>
                 {
                     (*value, Segments::default())
                 }

@@ -43,6 +43,12 @@ impl Namespace {
         self.flags.get(key)
     }
 
+    /// The flag with this key in any letter case, if there is none with exactly this key.
+    #[must_use]
+    pub fn flag_ignoring_case(&self, key: &str) -> Option<&Arc<Flag>> {
+        self.flag(key).or_else(|| self.flags().find(|flag| flag.key().eq_ignore_ascii_case(key)))
+    }
+
     /// All flags in list order.
     pub fn flags(&self) -> impl Iterator<Item = &Arc<Flag>> {
         self.flags.iter()
@@ -76,9 +82,7 @@ impl Namespace {
 
     /// A copy with these segments, which differ from the present ones in that of the key `changed`.
     fn with_segments(&self, segments: Keyed<Segment>, changed: &str) -> Self {
-        let flags = self.flags.map(|flag| {
-            if flag.uses(changed) { Arc::new(flag.resolve(&segments)) } else { Arc::clone(flag) }
-        });
+        let flags = self.flags.map(|flag| flag.uses(changed).then(|| Arc::new(flag.resolve(&segments))));
         Self { key: Arc::clone(&self.key), flags, segments }
     }
 }

@@ -112,6 +112,16 @@ impl Flag {
         entity: &str,
         context: &C,
     ) -> Result<VariantResult<'_>, EvaluationError> {
+        self.variant_seeded(self.seed(), entity, context)
+    }
+
+    /// The same with the seed of another key.
+    pub(crate) fn variant_seeded<C: Context + ?Sized>(
+        &self,
+        seed: u32,
+        entity: &str,
+        context: &C,
+    ) -> Result<VariantResult<'_>, EvaluationError> {
         if self.flag_type() != FlagType::Variant {
             return Err(EvaluationError::WrongFlagType(self.flag_type()));
         }
@@ -135,7 +145,7 @@ impl Flag {
                 // A match, with whatever the default variant is.
                 return Ok(VariantResult { matched: true, reason: Reason::Match, ..result });
             }
-            let bucket = bucket::bucket(self.seed(), entity);
+            let bucket = bucket::bucket(seed, entity);
             return Ok(match rule.shares.iter().find(|share| bucket < share.end) {
                 Some(share) => {
                     VariantResult { matched: true, reason: Reason::Match, ..result }.with(&share.variant)

@@ -358,3 +358,34 @@ fn of_flags_with_the_same_key_the_last_one_counts() {
     let keys: Vec<&str> = snapshot.namespace("default").unwrap().flags().map(|flag| flag.key()).collect();
     assert_eq!(keys, ["foo", "other"]);
 }
+
+#[test]
+fn letter_case_is_ignored_on_demand_and_the_spelling_of_the_request_is_hashed() {
+    let flag = |key: &str| flipt_model::Flag {
+        key: key.into(),
+        enabled: true,
+        flag_type: flipt_model::FlagType::Boolean,
+        rollouts: vec![flipt_model::Rollout {
+            rule: flipt_model::RolloutRule::Threshold { percentage: 50.0, value: false },
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let snapshot = |key: &str| {
+        let flags = vec![flag(key)];
+        let namespace = flipt_model::Namespace { key: "Web".into(), flags, ..Default::default() };
+        Snapshot::compile(&flipt_model::Snapshot { namespaces: vec![namespace] })
+    };
+    let ask = |snapshot: &Snapshot, flag: &str, entity: &str| {
+        let context: HashMap<String, String> = HashMap::new();
+        let request = Request { namespace: "web", flag, entity, context: &context };
+        snapshot.boolean(&request).map(|result| result.enabled)
+    };
+    assert!(ask(&snapshot("Split"), "split", "u1").is_err());
+    let ignoring = snapshot("Split").ignoring_letter_case();
+    let exact = snapshot("split").ignoring_letter_case();
+    for entity in ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"] {
+        assert_eq!(ask(&ignoring, "split", entity).unwrap(), ask(&exact, "split", entity).unwrap());
+    }
+    assert!(ask(&ignoring, "splat", "u1").is_err());
+}

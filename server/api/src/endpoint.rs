@@ -7,6 +7,10 @@ use crate::rest::matches;
 pub(crate) enum Endpoint {
     /// Whether the server is up (api spec, section 11.1).
     Health,
+    /// Whether the process answers at all (observability spec, section 9.4).
+    Livez,
+    /// Whether the server should be sent requests: its first state is loaded, and it is not ending.
+    Readyz,
     /// Metrics in the text format of Prometheus (api spec, section 11.2).
     Metrics,
     /// The description of this port, as an OpenAPI document.
@@ -25,8 +29,10 @@ pub(crate) enum Endpoint {
 
 impl Endpoint {
     /// Every such path.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Health,
+        Self::Livez,
+        Self::Readyz,
         Self::Metrics,
         Self::Description,
         Self::Information,
@@ -40,6 +46,8 @@ impl Endpoint {
     pub(crate) const fn path(self) -> &'static str {
         match self {
             Self::Health => "health",
+            Self::Livez => "livez",
+            Self::Readyz => "readyz",
             Self::Metrics => "metrics",
             Self::Description => "api/openapi.json",
             Self::Information => "meta/info",
@@ -53,7 +61,7 @@ impl Endpoint {
     /// Whether it needs no credentials and no other part of the server: it is served before everything else,
     /// and at exactly its path, without a trailing slash (api spec, section 2.2).
     pub(crate) const fn is_plain(self) -> bool {
-        matches!(self, Self::Health | Self::Metrics | Self::Description)
+        matches!(self, Self::Health | Self::Livez | Self::Readyz | Self::Metrics | Self::Description)
     }
 
     /// The plain one at exactly this path.

@@ -23,6 +23,7 @@ impl<T> Fails<T> for Result<T, StoreError> {
                 StoreError::Invalid(_) => Code::InvalidArgument,
                 StoreError::Exists(_) => Code::AlreadyExists,
                 StoreError::Conflict(_) => Code::Aborted,
+                StoreError::Unavailable(_) | StoreError::Contended => Code::Unavailable,
                 StoreError::ReadOnly
                 | StoreError::MigrationsPending
                 | StoreError::Content(_)
@@ -30,6 +31,11 @@ impl<T> Fails<T> for Result<T, StoreError> {
             };
             if code == Code::Internal && !matches!(error, StoreError::ReadOnly) {
                 tracing::error!(error = %error, "store failed");
+            }
+            if let StoreError::Unavailable(detail) = &error {
+                tracing::error!(detail, "database not available");
+                // What is wrong with it is no client's business.
+                return Error::new(code, "failed to connect to database");
             }
             Error::new(code, error.to_string())
         })

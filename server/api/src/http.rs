@@ -24,6 +24,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use prost::Name as _;
+use tokio::sync::watch;
 
 use crate::{
     Api,
@@ -50,6 +51,8 @@ pub struct ServerHttp {
     cross_origin: Option<CrossOrigin>,
     registry: Registry,
     cors: Option<Cors>,
+    /// Turns true when the server wants no further requests.
+    draining: watch::Receiver<bool>,
     /// The OpenAPI document of what is offered here, made when it is first asked for.
     description: OnceLock<Bytes>,
 }
@@ -85,7 +88,14 @@ impl ServerHttp {
         let bindings = calls::bindings(|service| guard.offers(service));
         let cross_origin = CrossOrigin::new(&api.authentications.config().session);
         let description = OnceLock::new();
-        Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None, description }
+        let draining = watch::Sender::new(false).subscribe();
+        Self { api, bindings, evaluation, guard, cross_origin, registry, cors: None, draining, description }
+    }
+
+    /// Says that it is not ready, and closes connections after their next answer, once this turns true.
+    #[must_use]
+    pub fn with_draining(self, draining: watch::Receiver<bool>) -> Self {
+        Self { draining, ..self }
     }
 
     /// Lets pages of other origins call.
@@ -140,7 +150,8 @@ impl ServerHttp {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match Endpoint::plain(request.uri().path()) {
-            Some(Endpoint::Health) => return health(&request),
+            Some(Endpoint::Livez) => return health(&request, true),
+            Some(Endpoint::Health | Endpoint::Readyz) => return health(&request, !*self.draining.borrow()),
             Some(Endpoint::Metrics) => {
                 let mut response = Response::new(Full::new(self.registry.render().into()));
                 let content_type = HeaderValue::from_static(Registry::CONTENT_TYPE);
@@ -378,7 +389,7 @@ fn analytics(method: &Method) -> Error {
     Error::new(Code::Unimplemented, message)
 }
 
-fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn health(request: &Request<Incoming>, is_serving: bool) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return error_reply(&Error::new(Code::Unimplemented, "Method Not Allowed"));
     }
@@ -387,11 +398,15 @@ fn health(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         .and_then(|pairs| pairs.into_iter().find(|(name, _)| name == "service"))
         .map(|(_, value)| value)
         .unwrap_or_default();
-    if service.is_empty() {
-        json_reply(br#"{"status":"SERVING"}"#.to_vec())
-    } else {
-        error_reply(&Error::new(Code::NotFound, "unknown service"))
+    if !service.is_empty() {
+        return error_reply(&Error::new(Code::NotFound, "unknown service"));
     }
+    if is_serving {
+        return json_reply(br#"{"status":"SERVING"}"#.to_vec());
+    }
+    let mut reply = json_reply(br#"{"status":"NOT_SERVING"}"#.to_vec());
+    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    reply
 }
 
 impl HttpService for ServerHttp {
@@ -401,7 +416,12 @@ impl HttpService for ServerHttp {
     ) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> {
         Box::pin(async move {
             let coding = compression::accepted(request.headers());
-            compression::compress(self.answer_browsers(request).await, coding).await
+            let mut response = compression::compress(self.answer_browsers(request).await, coding).await;
+            if *self.draining.borrow() {
+                // The client's next request goes to another server.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         })
     }
 }

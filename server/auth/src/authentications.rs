@@ -40,6 +40,11 @@ pub(crate) fn now() -> i64 {
 pub(crate) fn failed(error: StoreError) -> Error {
     match error {
         StoreError::Invalid(message) => Error::new(Code::InvalidArgument, message),
+        StoreError::Unavailable(detail) => {
+            tracing::error!(detail, "database not available");
+            Error::new(Code::Unavailable, "failed to connect to database")
+        }
+        StoreError::Contended => Error::new(Code::Unavailable, error.to_string()),
         error => {
             tracing::error!(error = %error, "store of credentials failed");
             Error::new(Code::Internal, error.to_string())

@@ -2,7 +2,7 @@
 
 use flipt_proto::auth as pb;
 use flipt_serving::{Code, Error};
-use flipt_store::NewAuthentication;
+use flipt_store::{NewAuthentication, StoreError};
 
 use crate::{
     Authentications,
@@ -42,7 +42,11 @@ impl Authentications {
             expires_at: lifetime.map(|lifetime| now().saturating_add(lifetime)),
             metadata,
         };
-        let created = self.store.create_first_authentication(&new).await.map_err(failed)?;
+        let created = match self.store.create_first_authentication(&new).await {
+            // A server on a replica of the database: whoever may write to it creates the first token.
+            Err(StoreError::ReadOnly) => return Ok(()),
+            outcome => outcome.map_err(failed)?,
+        };
         if created.is_some() {
             if is_random {
                 tracing::info!(client_token, "access token created");

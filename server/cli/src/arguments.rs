@@ -190,6 +190,10 @@ pub(crate) struct MigrateOptions {
     /// Database to migrate.
     #[arg(long, value_name = "NAME", default_value = "default", value_parser = ["default"])]
     pub(crate) database: String,
+
+    /// Say what would be done, with every statement, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

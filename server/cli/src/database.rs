@@ -10,9 +10,17 @@ use crate::failure::Failure;
 
 /// Opens the database, creating it if it is a file that does not exist.
 pub(crate) async fn open(config: &Config) -> Result<Database, Failure> {
-    let options =
-        DatabaseOptions { readers: config.database.max_idle_connections.max(2), ..Default::default() };
-    connect(config, options).await
+    connect(config, options(config, true)).await
+}
+
+const fn options(config: &Config, create: bool) -> DatabaseOptions {
+    DatabaseOptions {
+        idle_connections: config.database.max_idle_connections,
+        open_connections: config.database.max_open_connections,
+        lifetime: config.database.connection_lifetime,
+        prepared_statements: config.database.prepared_statements,
+        create,
+    }
 }
 
 async fn connect(config: &Config, options: DatabaseOptions) -> Result<Database, Failure> {
@@ -21,7 +29,8 @@ async fn connect(config: &Config, options: DatabaseOptions) -> Result<Database, 
             // The error's text is one that scripts know; it names neither the key nor what is allowed.
             tracing::info!(
                 key = "db.url",
-                allowed = "file:PATH, sqlite:PATH or sqlite3:PATH",
+                allowed =
+                    "file:PATH, or postgres://, cockroach:// or mysql:// with //USER:PASSWORD@HOST:PORT/NAME",
                 "configuration value refused"
             );
         }
@@ -51,10 +60,14 @@ async fn open_migrated(config: &Config, policy: Policy) -> Result<Database, Fail
     Ok(database)
 }
 
+/// Opens a database that must exist, whatever its schema is.
+pub(crate) async fn look_at(config: &Config) -> Result<Database, Failure> {
+    connect(config, options(config, false)).await
+}
+
 /// Opens a database that must exist and be current; nothing is migrated.
 pub(crate) async fn open_existing(config: &Config) -> Result<Database, Failure> {
-    let options = DatabaseOptions { create: false, ..Default::default() };
-    let database = connect(config, options).await?;
+    let database = look_at(config).await?;
     migrations::check(&database).await.map_err(Failure::new)?;
     Ok(database)
 }

@@ -12,6 +12,7 @@ mod config;
 mod config_edit;
 mod config_init;
 mod database;
+mod database_metrics;
 mod environment;
 mod evaluate;
 mod export;

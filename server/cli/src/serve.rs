@@ -68,6 +68,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
     let (stop, stopped) = watch::channel(false);
+    let (drain, draining) = watch::channel(false);
     let until_stop = || {
         let mut stopped = stopped.clone();
         async move {
@@ -127,7 +128,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             .await
             .map_err(|error| Failure::new(format!("grpc server: {error}")))
     });
-    let mut http = ServerHttp::new(api, guard, registry.clone());
+    let mut http = ServerHttp::new(api, guard, registry.clone()).with_draining(draining);
     if config.cors.enabled {
         http = http.with_cors(Cors::new(&config.cors.allowed_origins, &config.cors.allowed_headers));
     }
@@ -163,6 +164,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     };
     tracing::info!("shutting down...");
     health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+    drain.send_replace(true);
+    if outcome.is_ok() && !config.server.shutdown_delay.is_zero() {
+        // Load balancers look now and then; a second signal ends the wait.
+        let _ = tokio::time::timeout(config.server.shutdown_delay, signalled()).await;
+    }
     stop.send_replace(true);
     let drained = tokio::time::timeout(DRAIN * 2, async {
         while let Some(ended) = tasks.join_next().await {

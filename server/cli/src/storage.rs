@@ -5,14 +5,18 @@ use std::{future::Future, sync::Arc, time::Duration};
 use flipt_config::{Config, StorageType};
 use flipt_declarative::{DeclarativeStore, Folder, Follower, OpenError};
 use flipt_store::{
-    AuthenticationStore, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
+    AuthenticationStore, Database, Environments, NoAuthentications, SqlEnvironments, StoreError,
+    migrations::Policy,
 };
 use flipt_telemetry::Registry;
+use tokio::sync::Notify;
 
-use crate::{database, failure::Failure};
+use crate::{database, database_metrics, failure::Failure};
 
-/// How often the database is asked for writes of other processes.
-const REFRESH: Duration = Duration::from_secs(1);
+/// How often the database is asked for writes of other servers, beside what it tells by itself.
+const REFRESH: Duration = Duration::from_millis(250);
+/// How long to wait before listening again to a database that could not be listened to.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a server serves, with what keeps it current.
 pub(crate) struct Storage {
@@ -37,6 +41,7 @@ pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -
     match &config.storage.kind {
         StorageType::Database => {
             let database = Arc::new(database::open_environments(config, policy).await?);
+            database_metrics::register(database.database(), registry).map_err(Failure::new)?;
             Ok(Storage {
                 environments: database.shared(),
                 credentials: database.authentications(),
@@ -86,19 +91,49 @@ impl Keeper {
     }
 }
 
-/// Keeps the compiled state current although other processes write to the database.
+/// Keeps the compiled state current although other servers write to the database.
 async fn refresh(database: &SqlEnvironments, shutdown: impl Future<Output = ()>) {
     let mut shutdown = std::pin::pin!(shutdown);
+    let told = Notify::new();
+    let mut listening = std::pin::pin!(listen(database.database(), &told));
+    let mut is_listening = true;
     let mut failing = false;
     loop {
         tokio::select! {
             () = &mut shutdown => return,
+            () = &mut listening, if is_listening => {
+                is_listening = false;
+                continue;
+            }
+            () = told.notified() => {}
             () = tokio::time::sleep(REFRESH) => {}
         }
         let refreshed = database.refresh().await;
-        if let (Err(error), false) = (&refreshed, failing) {
-            tracing::error!(error = %error, "database not readable; evaluations go on with the last state");
+        match (&refreshed, failing) {
+            (Err(error), false) => {
+                tracing::error!(error = %error, "database not readable; evaluations go on with the last state");
+            }
+            (Ok(()), true) => tracing::info!("database readable again"),
+            _ => {}
         }
         failing = refreshed.is_err();
+    }
+}
+
+/// Passes on what the database tells of writes; ends if it is of a kind that tells nothing.
+async fn listen(database: &Database, told: &Notify) {
+    loop {
+        match database.listen().await {
+            Ok(None) => return,
+            // A replica of the database that only reads: there is nobody who could tell.
+            Err(StoreError::ReadOnly) => return,
+            Err(error) => tracing::debug!(error = %error, "not listening to the database"),
+            Ok(Some(mut listener)) => {
+                while listener.changed().await.is_ok() {
+                    told.notify_one();
+                }
+            }
+        }
+        tokio::time::sleep(LISTEN_AGAIN).await;
     }
 }

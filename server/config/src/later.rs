@@ -9,19 +9,15 @@ const SECTIONS: [&str; 1] = ["experimental"];
 
 /// What a key holds, with its default.
 enum Kind {
-    Bool(bool),
     Count(u32),
     Text(&'static str),
     /// In seconds.
     Duration(u64),
 }
 
-use Kind::{Bool, Count, Duration as Span, Text};
+use Kind::{Count, Duration as Span, Text};
 
-const KEYS: [(&str, Kind); 8] = [
-    ("db.conn_max_lifetime", Span(0)),
-    ("db.max_open_conn", Count(0)),
-    ("db.prepared_statements_enabled", Bool(true)),
+const KEYS: [(&str, Kind); 5] = [
     ("server.https_port", Count(443)),
     ("ui.default_theme", Text("system")),
     ("ui.topbar.label", Text("")),
@@ -40,9 +36,6 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Vec<Effective> {
     reader.aside(|reader| {
         for (key, kind) in KEYS {
             match kind {
-                Bool(default) => {
-                    reader.bool(key, default);
-                }
                 Count(default) => {
                     reader.count(key, default);
                 }

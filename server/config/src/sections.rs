@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use flipt_snapshots::Location;
 use flipt_telemetry::{Encoding, Keys, Level};
 
-use crate::{Origin, Wording, locate::state_directory, reader::Reader};
+use crate::{Origin, Wording, reader::Reader};
 
 /// `log`: log output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct Server {
     pub http_port: u16,
     /// Port of gRPC.
     pub grpc_port: u16,
+    /// How long to go on serving, while saying that no further requests are wanted, before the end. Ours.
+    pub shutdown_delay: Duration,
 }
 
 impl Server {
@@ -112,7 +114,8 @@ impl Server {
         ] {
             reader.accept_all(key);
         }
-        Self { host, http_port, grpc_port }
+        let shutdown_delay = reader.duration("server.shutdown_delay", Duration::ZERO, Duration::ZERO);
+        Self { host, http_port, grpc_port, shutdown_delay }
     }
 }
 
@@ -132,39 +135,6 @@ fn require_certificate(reader: &mut Reader<'_>) -> bool {
     let origin = reader.is_set(key).unwrap_or(Origin::Default);
     reader.fail_with(Wording::Fixed, key, origin, problem, "the path of a PEM file that exists");
     false
-}
-
-/// `db`: the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Database {
-    /// URL; may hold a password and is never logged.
-    pub url: String,
-    /// Connections kept for reading.
-    pub max_idle_connections: u32,
-}
-
-impl Database {
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Self {
-        let default = state_directory(reader.environment()).join("flipt.db");
-        let (url, _) = reader.secret_url("db.url", &format!("file:{}", default.display()));
-        let max_idle_connections = reader.count("db.max_idle_conn", 2);
-        for key in ["db.protocol", "db.host", "db.port", "db.name", "db.user", "db.password"] {
-            if let Some(origin) = reader.is_set(key) {
-                reader.fail(key, origin, "parts of a URL are not read by this version; write db.url");
-            }
-            reader.accept_all(key);
-        }
-        for key in [
-            "db.max_open_conn",
-            "db.conn_max_lifetime",
-            "db.prepared_statements_enabled",
-            "db.migrations",
-            "db.migrations_path",
-        ] {
-            reader.accept_all(key);
-        }
-        Self { url, max_idle_connections }
-    }
 }
 
 /// `snapshots`: publication of snapshots. Ours, not Flipt's.

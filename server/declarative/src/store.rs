@@ -95,7 +95,10 @@ pub(crate) fn load(
     }
     let version = Version { epoch: identity, revision: revision(tree, before, now) };
     let snapshot = flipt_evaluation::Snapshot::compile(&state.snapshot);
-    Ok(Current { state: Arc::new(state), live: Arc::new(Live { snapshot, version }) })
+    Ok(Current {
+        state: Arc::new(state),
+        live: Arc::new(Live { snapshot, version, namespaces: Arc::default() }),
+    })
 }
 
 /// The revision of a new state: when the source was changed last, so that replicas agree and a restart goes

@@ -1,14 +1,17 @@
 //! Credentials in the database: who may call, known by a hash of the token (storage spec, section 7).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use flipt_proto::{auth as pb, from_unix_micros};
+use futures::TryFutureExt as _;
 
 use crate::{
-    SqlStore, StoreError,
+    SqlStore, StoreError, Version,
     database::{Param, Row, Transaction, params},
-    sql::new_id,
+    sql::{CREDENTIALS, new_id},
+    state,
+    writer::retried,
 };
 
 const COLUMNS: &str = "id, method, metadata, expires_at, created_at, updated_at, hashed_client_token";
@@ -46,6 +49,8 @@ pub struct AuthenticationPage {
 /// Every method fails with [`StoreError`].
 #[async_trait]
 pub trait AuthenticationStore: Send + Sync {
+    /// Text that changes with every write to credentials, and never comes back; without asking anything.
+    fn revision(&self) -> String;
     /// Keeps new credentials under a new id.
     async fn create_authentication(&self, new: &NewAuthentication) -> Result<pb::Authentication, StoreError>;
     /// Keeps new credentials, unless there are some of their method already: even expired ones. Of several
@@ -132,7 +137,7 @@ async fn insert(
                 (&id).into(),
                 (&new.token_hash).into(),
                 (new.method as i32).into(),
-                Param::Json(metadata),
+                metadata.into(),
                 new.expires_at.map_or(Param::Null, Param::Time),
                 Param::Time(now),
                 Param::Time(now),
@@ -144,29 +149,80 @@ async fn insert(
         .ok_or_else(|| StoreError::Content("credentials vanished while being created".to_owned()))
 }
 
+/// Changes credentials in one transaction, of several servers one at a time; moves their revision if the
+/// operation says that it changed something.
+macro_rules! changed {
+    ($store:expr, |$transaction:ident| $operation:expr) => {
+        retried!({
+            let mut begun = $store.database.write().await?;
+            let (head, written_at) = state::lock_row(&mut begun, CREDENTIALS).await?;
+            $store.shared.writing.clock.observe(written_at);
+            let $transaction = &mut begun;
+            let (answer, changed) = $operation.await?;
+            $store.commit_credentials(begun, head, changed).await?;
+            Ok(answer)
+        })
+    };
+}
+
+impl SqlStore {
+    async fn commit_credentials(
+        &self,
+        mut transaction: Transaction<'_>,
+        head: Version,
+        changed: bool,
+    ) -> Result<(), StoreError> {
+        if !changed {
+            return transaction.commit().await;
+        }
+        let version = Version { revision: head.revision + 1, ..head };
+        let now = self.shared.writing.clock.now();
+        state::set_revision(&mut transaction, CREDENTIALS, version.revision, now).await?;
+        transaction.commit().await?;
+        self.shared.writing.credentials.store(Arc::new(version));
+        Ok(())
+    }
+}
+
+async fn insert_first(
+    transaction: &mut Transaction<'_>,
+    new: &NewAuthentication,
+    now: i64,
+) -> Result<(Option<pb::Authentication>, bool), StoreError> {
+    let any = "SELECT 1 FROM authentications WHERE method = ?";
+    if transaction.exists(any, params![new.method as i32]).await? {
+        return Ok((None, false));
+    }
+    Ok((Some(insert(transaction, new, now).await?), true))
+}
+
+/// Runs a statement that changes credentials; gives how many it changed, and whether any.
+async fn change(
+    transaction: &mut Transaction<'_>,
+    sql: &str,
+    params: &[Param],
+) -> Result<(u64, bool), StoreError> {
+    let changed = transaction.execute(sql, params).await?;
+    Ok((changed, changed > 0))
+}
+
 #[async_trait]
 impl AuthenticationStore for SqlStore {
+    fn revision(&self) -> String {
+        self.shared.writing.credentials.load().text()
+    }
+
     async fn create_authentication(&self, new: &NewAuthentication) -> Result<pb::Authentication, StoreError> {
-        let mut writer = self.begin().await?;
-        let now = writer.now();
-        let created = insert(&mut writer.transaction, new, now).await?;
-        self.commit(writer).await?;
-        Ok(created)
+        let now = self.shared.writing.clock.now();
+        changed!(self, |transaction| insert(transaction, new, now).map_ok(|created| (created, true)))
     }
 
     async fn create_first_authentication(
         &self,
         new: &NewAuthentication,
     ) -> Result<Option<pb::Authentication>, StoreError> {
-        let mut writer = self.begin().await?;
-        let any = "SELECT 1 FROM authentications WHERE method = ?";
-        if writer.transaction.exists(any, params![new.method as i32]).await? {
-            return Ok(None);
-        }
-        let now = writer.now();
-        let created = insert(&mut writer.transaction, new, now).await?;
-        self.commit(writer).await?;
-        Ok(Some(created))
+        let now = self.shared.writing.clock.now();
+        changed!(self, |transaction| insert_first(transaction, new, now))
     }
 
     async fn find_authentication(
@@ -207,16 +263,14 @@ impl AuthenticationStore for SqlStore {
     }
 
     async fn delete_authentication(&self, id: &str) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        writer.transaction.execute("DELETE FROM authentications WHERE id = ?", params![id]).await?;
-        self.commit(writer).await
+        let sql = "DELETE FROM authentications WHERE id = ?";
+        changed!(self, |transaction| change(transaction, sql, params![id])).map(drop)
     }
 
     async fn expire_authentication(&self, id: &str, expires_at: i64) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
         let sql = "UPDATE authentications SET expires_at = ? WHERE id = ?";
-        writer.transaction.execute(sql, &[Param::Time(expires_at), id.into()]).await?;
-        self.commit(writer).await
+        let values = [Param::Time(expires_at), id.into()];
+        changed!(self, |transaction| change(transaction, sql, &values)).map(drop)
     }
 
     async fn delete_expired_authentications(
@@ -224,12 +278,10 @@ impl AuthenticationStore for SqlStore {
         method: pb::Method,
         before: i64,
     ) -> Result<u64, StoreError> {
-        let mut writer = self.begin().await?;
         let sql =
             "DELETE FROM authentications WHERE method = ? AND expires_at IS NOT NULL AND expires_at < ?";
-        let deleted = writer.transaction.execute(sql, &[(method as i32).into(), Param::Time(before)]).await?;
-        self.commit(writer).await?;
-        Ok(deleted)
+        let values = [(method as i32).into(), Param::Time(before)];
+        changed!(self, |transaction| change(transaction, sql, &values))
     }
 
     async fn acquire_operation(
@@ -238,43 +290,38 @@ impl AuthenticationStore for SqlStore {
         now: i64,
         until: i64,
     ) -> Result<(bool, i64), StoreError> {
-        let mut writer = self.begin().await?;
-        let sql = "SELECT version, acquired_until FROM operation_lock WHERE operation = ?";
-        let held = writer.transaction.fetch_optional(sql, params![operation]).await?;
-        let changed =
-            match held {
-                None => writer
-                    .transaction
-                    .execute(
-                        "INSERT INTO operation_lock (operation, version, last_acquired_at, acquired_until)
-                         VALUES (?, 1, ?, ?)",
-                        &[operation.into(), Param::Time(now), Param::Time(until)],
-                    )
-                    .await?,
-                Some(held) => {
-                    let held_until = held.optional_time(1)?.unwrap_or_default();
-                    if held_until > now {
-                        return Ok((false, held_until));
-                    }
-                    let version = held.int(0)?;
-                    // Guarded by the version, so that a server of Flipt beside this one may race with it.
-                    writer
-                        .transaction
-                        .execute(
-                            "UPDATE operation_lock SET version = ?, last_acquired_at = ?, acquired_until = ?
-                         WHERE operation = ? AND version = ?",
-                            &[
-                                (version + 1).into(),
-                                Param::Time(now),
-                                Param::Time(until),
-                                operation.into(),
-                                version.into(),
-                            ],
-                        )
-                        .await?
-                }
-            };
-        self.commit(writer).await?;
-        Ok((changed == 1, until))
+        // The credentials themselves stay as they are.
+        changed!(self, |transaction| acquire(transaction, operation, now, until).map_ok(|held| (held, false)))
     }
+}
+
+async fn acquire(
+    transaction: &mut Transaction<'_>,
+    operation: &str,
+    now: i64,
+    until: i64,
+) -> Result<(bool, i64), StoreError> {
+    let sql = "SELECT version, acquired_until FROM operation_lock WHERE operation = ?";
+    let Some(held) = transaction.fetch_optional(sql, params![operation]).await? else {
+        let sql = "INSERT INTO operation_lock (operation, version, last_acquired_at, acquired_until)
+                   VALUES (?, 1, ?, ?)";
+        let inserted =
+            transaction.execute(sql, &[operation.into(), Param::Time(now), Param::Time(until)]).await?;
+        return Ok((inserted == 1, until));
+    };
+    let held_until = held.optional_time(1)?.unwrap_or_default();
+    if held_until > now {
+        return Ok((false, held_until));
+    }
+    let version = held.int(0)?;
+    // Guarded by the version, so that a server of Flipt beside this one may race with it.
+    let sql = "UPDATE operation_lock SET version = ?, last_acquired_at = ?, acquired_until = ?
+               WHERE operation = ? AND version = ?";
+    let changed = transaction
+        .execute(
+            sql,
+            &[(version + 1).into(), Param::Time(now), Param::Time(until), operation.into(), version.into()],
+        )
+        .await?;
+    Ok((changed == 1, until))
 }

@@ -7,7 +7,8 @@ use crate::{
     StoreError,
     database::{Param, Row, Transaction, params},
     place::in_default_environment,
-    sql::{Writer, new_id},
+    sql::new_id,
+    writer::Writer,
 };
 
 const COLUMNS: &str = "d.id, d.rule_id, d.variant_id, d.rollout, d.created_at, d.updated_at";

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use flipt_model::DEFAULT_ENVIRONMENT;
 
-use crate::{AuthenticationStore, Database, Environment, SqlStore, Store, StoreError, database::params};
+use crate::{
+    AuthenticationStore, Database, Environment, SqlStore, Store, StoreError, database::params,
+    sql::CREDENTIALS, state,
+};
 
 /// The environments of a server. One of them is the default: the one that the v1 API knows.
 #[derive(Clone)]
@@ -130,11 +133,26 @@ impl SqlEnvironments {
     /// # Errors
     /// [`StoreError`] of the first environment that failed; the others caught up all the same.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        let mut outcome = self.default.refresh().await;
-        for store in self.others.values() {
-            outcome = outcome.and(store.refresh().await);
+        let database = self.default.database();
+        let mut transaction = database.read().await?;
+        let recorded = state::versions(&mut transaction).await?;
+        transaction.commit().await?;
+        if let Some(version) = recorded.get(CREDENTIALS) {
+            self.default.shared.writing.credentials.store(Arc::new(version.clone()));
+        }
+        let mut outcome = Ok(());
+        for store in std::iter::once(&self.default).chain(self.others.values()) {
+            if let Some(version) = recorded.get(&store.place().row) {
+                outcome = outcome.and(store.catch_up_with(version).await);
+            }
         }
         outcome
+    }
+
+    /// The database.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        self.default.database()
     }
 
     /// Closes every connection, after the transactions that are still open.
@@ -147,14 +165,14 @@ impl SqlEnvironments {
 async fn name_default(database: &Database, key: &str, others: &[&str]) -> Result<(), StoreError> {
     let mut transaction = database.write().await?;
     let recorded = transaction
-        .fetch_optional("SELECT name FROM environments WHERE key = ?", params![DEFAULT_ENVIRONMENT])
+        .fetch_optional("SELECT name FROM environments WHERE \"key\" = ?", params![DEFAULT_ENVIRONMENT])
         .await?
         .map(|row| row.text(0))
         .transpose()?
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
     let elsewhere = key != DEFAULT_ENVIRONMENT
-        && transaction.exists("SELECT 1 FROM environments WHERE key = ?", params![key]).await?;
+        && transaction.exists("SELECT 1 FROM environments WHERE \"key\" = ?", params![key]).await?;
     if recorded != key && (elsewhere || others.contains(&recorded.as_str())) {
         return Err(StoreError::Invalid(format!(
             "environments: the default environment of this database is {recorded:?}; \
@@ -164,7 +182,7 @@ async fn name_default(database: &Database, key: &str, others: &[&str]) -> Result
     if recorded != key {
         tracing::info!(before = recorded, now = key, "default environment renamed");
         transaction
-            .execute("UPDATE environments SET name = ? WHERE key = ?", params![key, DEFAULT_ENVIRONMENT])
+            .execute("UPDATE environments SET name = ? WHERE \"key\" = ?", params![key, DEFAULT_ENVIRONMENT])
             .await?;
     }
     transaction.commit().await

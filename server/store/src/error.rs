@@ -1,5 +1,7 @@
 //! What a store operation can fail with.
 
+use sqlx::{error::ErrorKind, mysql::MySqlDatabaseError};
+
 /// Failure of a store operation. The texts are those of Flipt, because clients compare them
 /// (api spec, sections 3.3 and 3.4).
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +34,76 @@ pub enum StoreError {
     #[error("database content: {0}")]
     Content(String),
 
+    /// Indicates that the database cannot be asked now; trying again later may help. If it happened at the end
+    /// of a write, nobody can tell whether the write was made. The text is for logs.
+    #[error("failed to connect to database: {0}")]
+    Unavailable(String),
+
+    /// Indicates that the transaction lost against others, again and again; nothing was changed.
+    #[error("database: too many writes at once; try again")]
+    Contended,
+
     /// Indicates that the database refused or failed a statement.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
 }
 
+impl StoreError {
+    /// Whether the transaction lost against another one, and would succeed if it were tried again.
+    pub(crate) fn is_lost_race(&self) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else { return false };
+        // SQLSTATE of serialization failures, which MySQL uses for deadlocks, and of PostgreSQL's deadlocks;
+        // MySQL's number for a table that was changed by a migration meanwhile.
+        matches!(error.code().as_deref(), Some("40001" | "40P01"))
+            || mysql_number(error.as_ref()) == Some(1412)
+    }
+
+    /// Whether something with the same unique key exists already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Database(error)) if error.kind() == ErrorKind::UniqueViolation)
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        let code = match &error {
+            sqlx::Error::Database(error) => error.code().unwrap_or_default().into_owned(),
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => return Self::Unavailable(error.to_string()),
+            _ => return Self::Database(error),
+        };
+        match code.as_str() {
+            // Shutting down, starting up, too many connections (PostgreSQL); shutting down (MySQL).
+            "57P01" | "57P02" | "57P03" | "53300" | "08S01" | "08004" => Self::Unavailable(error.to_string()),
+            // SQLite's lock, after having waited for it.
+            "5" | "261" | "517" => Self::Unavailable(error.to_string()),
+            "22001" => {
+                Self::Invalid("a key, name or other short text is longer than 255 characters".to_owned())
+            }
+            "22021" | "22P05" => Self::Invalid("text must not contain the character NUL".to_owned()),
+            // A database, or a server of it, that only reads.
+            "25006" | "8" => Self::ReadOnly,
+            _ if is_read_only_mysql(&error) => Self::ReadOnly,
+            _ => Self::Database(error),
+        }
     }
+}
+
+/// `ER_OPTION_PREVENTS_STATEMENT` with `read_only`, `ER_READ_ONLY_MODE`: neither has a code of its own in SQL.
+fn is_read_only_mysql(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    match mysql_number(error.as_ref()) {
+        Some(1836) => true,
+        Some(1290) => error.message().contains("read"),
+        _ => false,
+    }
+}
+
+/// MySQL's own number of an error.
+pub(crate) fn mysql_number(error: &dyn sqlx::error::DatabaseError) -> Option<u16> {
+    error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }

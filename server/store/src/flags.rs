@@ -12,8 +12,8 @@ use crate::{
     distributions, names, namespaces,
     paging::{self, Page},
     place::in_default_environment,
-    sql::Writer,
     variants,
+    writer::Writer,
 };
 
 const COLUMNS: &str = r#"namespace_key, "key", name, description, enabled, type, metadata, default_variant_id, created_at, updated_at"#;

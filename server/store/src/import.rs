@@ -10,9 +10,8 @@ use crate::{
     database::params,
     distributions, flags, names, namespaces,
     rollouts::{self, NewRule},
-    rules, segments,
-    sql::Writer,
-    variants,
+    rules, segments, variants,
+    writer::Writer,
 };
 
 /// A namespace to be written.

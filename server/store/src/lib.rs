@@ -7,6 +7,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod authentications;
+mod changes;
+mod clock;
 mod constraints;
 pub mod database;
 mod distributions;
@@ -30,13 +32,14 @@ mod sql;
 mod state;
 mod store;
 mod variants;
+mod writer;
 
 pub use authentications::{AuthenticationPage, AuthenticationStore, NewAuthentication};
-pub use database::{ConnectError, Database, DatabaseOptions};
+pub use database::{ConnectError, Database, DatabaseOptions, Dialect};
 pub use environments::{Environments, SqlEnvironments};
 pub use error::StoreError;
 pub use import::{ImportMode, ImportedNamespace};
-pub use live::Live;
+pub use live::{Live, NamespaceVersion};
 pub use namespaces::check_deletion as check_namespace_deletion;
 pub use no_authentications::NoAuthentications;
 pub use resources::{Edit, WriteMode};

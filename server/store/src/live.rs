@@ -1,5 +1,7 @@
 //! The compiled snapshot that evaluations run on, with the version it stands for.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use flipt_evaluation::Snapshot;
 use flipt_model::{Flag, Namespace, Segment};
 
@@ -12,6 +14,17 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The version of the state it was compiled from.
     pub version: Version,
+    /// The version of each namespace, by its key in the environment.
+    pub namespaces: Arc<BTreeMap<String, NamespaceVersion>>,
+}
+
+/// What tells one state of a namespace from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceVersion {
+    /// The environment's revision at which anything in the namespace changed last.
+    pub revision: u64,
+    /// When, in microseconds since the Unix epoch; never if absent.
+    pub modified_at: Option<i64>,
 }
 
 /// One compiled thing that a write replaces.
@@ -21,9 +34,46 @@ pub(crate) enum Change {
     Segment { namespace: String, key: String, content: Option<Segment> },
 }
 
+impl Change {
+    /// Whether the thing is gone.
+    pub(crate) const fn is_deletion(&self) -> bool {
+        match self {
+            Self::Namespace { content, .. } => content.is_none(),
+            Self::Flag { content, .. } => content.is_none(),
+            Self::Segment { content, .. } => content.is_none(),
+        }
+    }
+
+    /// The deletion of the same thing.
+    pub(crate) fn deletion(&self) -> Self {
+        match self {
+            Self::Namespace { key, .. } => Self::Namespace { key: key.clone(), content: None },
+            Self::Flag { namespace, key, .. } => {
+                Self::Flag { namespace: namespace.clone(), key: key.clone(), content: None }
+            }
+            Self::Segment { namespace, key, .. } => {
+                Self::Segment { namespace: namespace.clone(), key: key.clone(), content: None }
+            }
+        }
+    }
+}
+
 impl Live {
+    /// Text that changes with every write to a namespace, and never comes back.
+    #[must_use]
+    pub fn namespace_revision(&self, key: &str) -> String {
+        // One that does not exist may be created by any write.
+        let revision = self.namespaces.get(key).map_or(self.version.revision, |version| version.revision);
+        Version { epoch: self.version.epoch.clone(), revision }.text()
+    }
+
     /// The state after a write: only what changed is compiled anew.
-    pub(crate) fn apply(&self, changes: Vec<Change>, version: Version) -> Self {
+    pub(crate) fn apply(
+        &self,
+        changes: Vec<Change>,
+        versions: Vec<(String, Option<NamespaceVersion>)>,
+        version: Version,
+    ) -> Self {
         let mut snapshot = self.snapshot.clone();
         for change in changes {
             snapshot = match change {
@@ -42,7 +92,14 @@ impl Live {
                 }),
             };
         }
-        Self { snapshot, version }
+        let mut namespaces = BTreeMap::clone(&self.namespaces);
+        for (key, version) in versions {
+            match version {
+                Some(version) => namespaces.insert(key, version),
+                None => namespaces.remove(&key),
+            };
+        }
+        Self { snapshot, version, namespaces: Arc::new(namespaces) }
     }
 }
 

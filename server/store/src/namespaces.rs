@@ -8,7 +8,7 @@ use crate::{
     database::{Param, Row, Transaction, params},
     paging::{self, Page},
     place::in_default_environment,
-    sql::Writer,
+    writer::Writer,
 };
 
 const COLUMNS: &str = r#""key", name, description, protected, created_at, updated_at"#;

@@ -11,6 +11,10 @@ pub struct NoAuthentications;
 
 #[async_trait]
 impl AuthenticationStore for NoAuthentications {
+    fn revision(&self) -> String {
+        String::new()
+    }
+
     async fn create_authentication(&self, _: &NewAuthentication) -> Result<pb::Authentication, StoreError> {
         Err(StoreError::ReadOnly)
     }

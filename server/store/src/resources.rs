@@ -10,9 +10,9 @@ use crate::{
     StoreError,
     database::{Param, params},
     import, namespaces,
-    sql::Writer,
     state::{self, Scope},
     variants,
+    writer::Writer,
 };
 
 /// What a write does with a resource.
@@ -117,9 +117,8 @@ async fn check_revision(writer: &mut Writer, edit: &Edit, expected: &str) -> Res
     if unchecked {
         return Ok(());
     }
-    let place = writer.place().clone();
-    let head = state::version(&mut writer.transaction, &place).await?;
     let changed = last_change(writer, edit).await?;
+    let head = writer.head();
     let is_current = head.revision_in(expected).is_some_and(|seen| seen >= changed && seen <= head.revision);
     if is_current {
         return Ok(());

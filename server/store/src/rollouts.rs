@@ -14,7 +14,8 @@ use crate::{
     paging::{self, Page},
     place::in_default_environment,
     rules, segments,
-    sql::{Writer, new_id},
+    sql::new_id,
+    writer::Writer,
 };
 
 const COLUMNS: &str = r#"id, namespace_key, flag_key, type, "rank", description, created_at, updated_at"#;

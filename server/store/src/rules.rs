@@ -11,7 +11,8 @@ use crate::{
     paging::{self, Page},
     place::in_default_environment,
     segments,
-    sql::{Writer, new_id},
+    sql::new_id,
+    writer::Writer,
 };
 
 const COLUMNS: &str = r#"id, flag_key, "rank", segment_operator, namespace_key, created_at, updated_at"#;

@@ -10,7 +10,7 @@ use crate::{
     names, namespaces,
     paging::{self, Page},
     place::in_default_environment,
-    sql::Writer,
+    writer::Writer,
 };
 
 const COLUMNS: &str = r#"namespace_key, "key", name, description, match_type, created_at, updated_at"#;

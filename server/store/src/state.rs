@@ -1,6 +1,9 @@
 //! Bulk reading of flag state, with its version.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use flipt_model::{
     Constraint, ConstraintType, Distribution, Flag, FlagType, MatchType, Namespace, Rollout, RolloutRule,
@@ -8,13 +11,14 @@ use flipt_model::{
 };
 
 use crate::{
-    Database, StoreError,
-    database::{Param, Row, Transaction, params},
+    Database, Live, StoreError,
+    database::{Dialect, Param, Row, Transaction, params},
+    live::NamespaceVersion,
     place::Place,
 };
 
 /// Version of an environment's whole state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Version {
     /// Identity of the database instance; revisions of different epochs cannot be compared.
     pub epoch: String,
@@ -109,48 +113,131 @@ fn of_resource(namespace: &str, column: &str, key: &str) -> Filter {
     (format!("t.namespace_key = ? AND t.{column} = ?"), vec![Param::from(namespace), Param::from(key)])
 }
 
-/// The version recorded for an environment.
-pub(crate) async fn version(transaction: &mut Transaction<'_>, place: &Place) -> Result<Version, StoreError> {
-    let row = transaction
-        .fetch_optional("SELECT epoch, revision FROM environments WHERE key = ?", params![&place.row])
-        .await?
-        .ok_or_else(|| StoreError::Content(format!("table environments has no row for {:?}", place.row)))?;
+const VERSION: &str = r#"SELECT epoch, revision FROM environments WHERE "key" = ?"#;
+
+fn version_of(row: &Row) -> Result<Version, StoreError> {
     Ok(Version { epoch: row.text(0)?, revision: row.int(1)?.unsigned_abs() })
 }
 
-/// Moves the environment to its next revision.
-pub(crate) async fn advance(transaction: &mut Transaction<'_>, place: &Place) -> Result<Version, StoreError> {
-    transaction
-        .execute("UPDATE environments SET revision = revision + 1 WHERE key = ?", params![&place.row])
-        .await?;
-    version(transaction, place).await
+fn no_version(row: &str) -> StoreError {
+    StoreError::Content(format!("table environments has no row for {row:?}"))
 }
 
-/// Records that something in a namespace changed at this instant.
+/// The version in a row, if there is such a row.
+pub(crate) async fn find_version(
+    transaction: &mut Transaction<'_>,
+    row: &str,
+) -> Result<Option<Version>, StoreError> {
+    let found = transaction.fetch_optional(VERSION, params![row]).await?;
+    found.as_ref().map(version_of).transpose()
+}
+
+/// The version recorded for an environment.
+pub(crate) async fn version(transaction: &mut Transaction<'_>, place: &Place) -> Result<Version, StoreError> {
+    find_version(transaction, &place.row).await?.ok_or_else(|| no_version(&place.row))
+}
+
+/// Every recorded version, by its row.
+pub(crate) async fn versions(
+    transaction: &mut Transaction<'_>,
+) -> Result<HashMap<String, Version>, StoreError> {
+    let rows = transaction.fetch_all(r#"SELECT epoch, revision, "key" FROM environments"#, &[]).await?;
+    rows.iter().map(|row| Ok((row.text(2)?, version_of(row)?))).collect()
+}
+
+/// The version recorded in a row, which nobody else can move until the transaction ends, and the last instant
+/// that a write gave out.
+pub(crate) async fn lock_row(
+    transaction: &mut Transaction<'_>,
+    row: &str,
+) -> Result<(Version, i64), StoreError> {
+    let sql = format!(
+        r#"SELECT epoch, revision, written_at FROM environments WHERE "key" = ?{}"#,
+        transaction.dialect().for_update()
+    );
+    let locked = transaction.fetch_optional(&sql, params![row]).await?.ok_or_else(|| no_version(row))?;
+    Ok((version_of(&locked)?, locked.int(2)?))
+}
+
+/// Moves a version that is locked.
+pub(crate) async fn set_revision(
+    transaction: &mut Transaction<'_>,
+    row: &str,
+    revision: u64,
+    now: i64,
+) -> Result<(), StoreError> {
+    let revision = i64::try_from(revision).unwrap_or(i64::MAX);
+    let sql = r#"UPDATE environments SET revision = ?, written_at = ? WHERE "key" = ?"#;
+    transaction.execute(sql, params![revision, now, row]).await.map(drop)
+}
+
+/// Records that something in a namespace changed at this instant, or a little later if its last change seems
+/// to be in the future: clocks of servers differ, and clients compare.
 pub(crate) async fn touch(
     transaction: &mut Transaction<'_>,
     namespace: &str,
     now: i64,
+    revision: u64,
 ) -> Result<(), StoreError> {
+    let before = namespace_version(transaction, namespace).await?.and_then(|version| version.modified_at);
+    let now = before.map_or(now, |before| now.max(before + 1));
     transaction
         .execute(
-            "UPDATE namespaces SET state_modified_at = ? WHERE key = ?",
-            &[Param::Time(now), Param::from(namespace)],
+            r#"UPDATE namespaces SET state_modified_at = ?, state_revision = ? WHERE "key" = ?"#,
+            &[Param::Time(now), i64::try_from(revision).unwrap_or(i64::MAX).into(), namespace.into()],
         )
         .await?;
     Ok(())
 }
 
-/// Text of the namespace's last modification; empty if it was never written or does not exist.
+fn namespace_version_of(row: &Row) -> Result<NamespaceVersion, StoreError> {
+    Ok(NamespaceVersion { modified_at: row.optional_time(0)?, revision: row.int(1)?.unsigned_abs() })
+}
+
+/// The version of a stored namespace, if it exists.
 pub(crate) async fn namespace_version(
     transaction: &mut Transaction<'_>,
-    key: &str,
-) -> Result<String, StoreError> {
-    let row = transaction
-        .fetch_optional(r#"SELECT state_modified_at FROM namespaces WHERE "key" = ?"#, params![key])
-        .await?;
-    let modified = row.map(|row| row.optional_time(0)).transpose()?.flatten();
-    Ok(modified.map(|micros| micros.to_string()).unwrap_or_default())
+    stored: &str,
+) -> Result<Option<NamespaceVersion>, StoreError> {
+    let sql = r#"SELECT state_modified_at, state_revision FROM namespaces WHERE "key" = ?"#;
+    let found = transaction.fetch_optional(sql, params![stored]).await?;
+    found.as_ref().map(namespace_version_of).transpose()
+}
+
+/// Text of the namespace's last modification; empty if it was never written or does not exist.
+pub(crate) fn version_text(version: Option<NamespaceVersion>) -> String {
+    version.and_then(|version| version.modified_at).map(|micros| micros.to_string()).unwrap_or_default()
+}
+
+/// Whether the database finds keys in any letter case: on MySQL the collation of the column says so.
+async fn ignores_letter_case(transaction: &mut Transaction<'_>) -> Result<bool, StoreError> {
+    if transaction.dialect() != Dialect::MySql {
+        return Ok(false);
+    }
+    let sql = "SELECT collation_name FROM information_schema.columns
+               WHERE table_schema = DATABASE() AND table_name = 'flags' AND column_name = 'key'";
+    let collation = transaction.fetch_optional(sql, &[]).await?.map(|row| row.text(0)).transpose()?;
+    Ok(collation.is_some_and(|collation| collation.ends_with("_ci")))
+}
+
+/// Reads and compiles the whole state of an environment at the version that the transaction sees.
+pub(crate) async fn load_live(
+    transaction: &mut Transaction<'_>,
+    place: &Place,
+    version: Version,
+) -> Result<Live, StoreError> {
+    let state = load(transaction, place, &Scope::All).await?;
+    let sql = r#"SELECT state_modified_at, state_revision, "key" FROM namespaces WHERE environment_key = ?"#;
+    let rows = transaction.fetch_all(sql, params![&place.row]).await?;
+    let namespaces: BTreeMap<String, NamespaceVersion> = rows
+        .iter()
+        .map(|row| Ok((place.namespace(&row.text(2)?).to_owned(), namespace_version_of(row)?)))
+        .collect::<Result<_, StoreError>>()?;
+    let mut snapshot = flipt_evaluation::Snapshot::compile(&state);
+    if ignores_letter_case(transaction).await? {
+        snapshot = snapshot.ignoring_letter_case();
+    }
+    Ok(Live { snapshot, version, namespaces: Arc::new(namespaces) })
 }
 
 /// Reads the whole state of the default environment of a migrated database, in one transaction, without

@@ -8,9 +8,12 @@ use tokio::sync::watch;
 
 use crate::{
     Edit, ImportMode, ImportedNamespace, Live, SqlStore, StoreError, Version, constraints, distributions,
-    flags, import, namespaces, resources, rollouts, rules, segments, snapshot,
+    flags, import, namespaces,
+    place::in_default_environment,
+    resources, rollouts, rules, segments, snapshot,
     state::{self, Scope},
     variants,
+    writer::written,
 };
 
 /// The flag state of one environment: compiled, versioned, and written as whole resources.
@@ -31,6 +34,11 @@ pub trait Environment: Send + Sync {
     /// as empty (api spec, section 10).
     fn knows_every_namespace(&self) -> bool {
         false
+    }
+    /// Text that changes with every write to a namespace, and never comes back; without asking anything but the
+    /// compiled state.
+    fn namespace_revision(&self, key: &str) -> String {
+        self.live().namespace_revision(in_default_environment(key))
     }
     /// State with its version, read at one instant.
     async fn read_state(&self, part: Part<'_>) -> Result<(flipt_model::Snapshot, Version), StoreError>;
@@ -202,8 +210,8 @@ impl Environment for SqlStore {
     }
 
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
-        let mut transaction = self.database.read().await?;
-        state::namespace_version(&mut transaction, &self.stored(key)).await
+        let live = self.live();
+        Ok(state::version_text(live.namespaces.get(in_default_environment(key)).copied()))
     }
 
     async fn namespace_snapshot(
@@ -212,19 +220,16 @@ impl Environment for SqlStore {
     ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError> {
         let mut transaction = self.database.read().await?;
         let version = state::namespace_version(&mut transaction, &self.stored(key)).await?;
-        Ok((snapshot::read(&mut transaction, self.place(), key).await?, version))
+        let snapshot = snapshot::read(&mut transaction, self.place(), key).await?;
+        Ok((snapshot, state::version_text(version)))
     }
 
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        import::run(&mut writer, namespaces, mode).await?;
-        self.commit(writer).await
+        written!(self, |writer| import::run(writer, namespaces, mode)).map(drop)
     }
 
     async fn apply(&self, edit: &Edit, expected: &str) -> Result<Version, StoreError> {
-        let mut writer = self.begin().await?;
-        resources::apply(&mut writer, edit, expected).await?;
-        self.commit_version(writer).await
+        written!(self, |writer| resources::apply(writer, edit, expected)).map(|((), version)| version)
     }
 }
 
@@ -287,189 +292,121 @@ impl Store for SqlStore {
         &self,
         request: &pb::CreateNamespaceRequest,
     ) -> Result<pb::Namespace, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = namespaces::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| namespaces::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_namespace(
         &self,
         request: &pb::UpdateNamespaceRequest,
     ) -> Result<pb::Namespace, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = namespaces::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| namespaces::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_namespace(&self, request: &pb::DeleteNamespaceRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        namespaces::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| namespaces::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_flag(&self, request: &pb::CreateFlagRequest) -> Result<pb::Flag, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = flags::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| flags::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_flag(&self, request: &pb::UpdateFlagRequest) -> Result<pb::Flag, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = flags::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| flags::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_flag(&self, request: &pb::DeleteFlagRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        flags::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| flags::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_variant(&self, request: &pb::CreateVariantRequest) -> Result<pb::Variant, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = variants::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| variants::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_variant(&self, request: &pb::UpdateVariantRequest) -> Result<pb::Variant, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = variants::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| variants::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_variant(&self, request: &pb::DeleteVariantRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        variants::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| variants::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_segment(&self, request: &pb::CreateSegmentRequest) -> Result<pb::Segment, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = segments::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| segments::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_segment(&self, request: &pb::UpdateSegmentRequest) -> Result<pb::Segment, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = segments::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| segments::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_segment(&self, request: &pb::DeleteSegmentRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        segments::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| segments::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_constraint(
         &self,
         request: &pb::CreateConstraintRequest,
     ) -> Result<pb::Constraint, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = constraints::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| constraints::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_constraint(
         &self,
         request: &pb::UpdateConstraintRequest,
     ) -> Result<pb::Constraint, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = constraints::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| constraints::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_constraint(&self, request: &pb::DeleteConstraintRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        constraints::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| constraints::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_rule(&self, request: &pb::CreateRuleRequest) -> Result<pb::Rule, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = rules::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| rules::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_rule(&self, request: &pb::UpdateRuleRequest) -> Result<pb::Rule, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = rules::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| rules::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn order_rules(&self, request: &pb::OrderRulesRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        rules::order(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| rules::order(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_rule(&self, request: &pb::DeleteRuleRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        rules::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| rules::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_distribution(
         &self,
         request: &pb::CreateDistributionRequest,
     ) -> Result<pb::Distribution, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = distributions::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| distributions::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_distribution(
         &self,
         request: &pb::UpdateDistributionRequest,
     ) -> Result<pb::Distribution, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = distributions::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| distributions::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_distribution(&self, request: &pb::DeleteDistributionRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        distributions::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| distributions::delete(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn create_rollout(&self, request: &pb::CreateRolloutRequest) -> Result<pb::Rollout, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = rollouts::create(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| rollouts::create(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn update_rollout(&self, request: &pb::UpdateRolloutRequest) -> Result<pb::Rollout, StoreError> {
-        let mut writer = self.begin().await?;
-        let answer = rollouts::update(&mut writer, request).await?;
-        self.commit(writer).await?;
-        Ok(answer)
+        written!(self, |writer| rollouts::update(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn order_rollouts(&self, request: &pb::OrderRolloutsRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        rollouts::order(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| rollouts::order(writer, request)).map(|(answer, _)| answer)
     }
 
     async fn delete_rollout(&self, request: &pb::DeleteRolloutRequest) -> Result<(), StoreError> {
-        let mut writer = self.begin().await?;
-        rollouts::delete(&mut writer, request).await?;
-        self.commit(writer).await
+        written!(self, |writer| rollouts::delete(writer, request)).map(|(answer, _)| answer)
     }
 }

@@ -8,7 +8,8 @@ use crate::{
     database::{Param, Row, Transaction, params},
     distributions, flags, names,
     place::in_default_environment,
-    sql::{Writer, new_id},
+    sql::new_id,
+    writer::Writer,
 };
 
 const COLUMNS: &str =

@@ -16,7 +16,9 @@ use crate::{client, data, endpoint::Endpoint, meta};
 /// The service whose rule about credentials an endpoint follows; `None` if it never needs any.
 pub(super) const fn service(endpoint: Endpoint) -> Option<&'static str> {
     match endpoint {
-        Endpoint::Health | Endpoint::Metrics | Endpoint::Description => None,
+        Endpoint::Health | Endpoint::Livez | Endpoint::Readyz | Endpoint::Metrics | Endpoint::Description => {
+            None
+        }
         Endpoint::Information | Endpoint::Configuration => Some(meta::SERVICE),
         Endpoint::Snapshot => Some(data::SERVICE),
         Endpoint::ClientSnapshot | Endpoint::ClientStream => Some(client::SERVICE),
@@ -26,7 +28,9 @@ pub(super) const fn service(endpoint: Endpoint) -> Option<&'static str> {
 /// Id, tag and summary.
 const fn texts(endpoint: Endpoint) -> (&'static str, &'static str, &'static str) {
     match endpoint {
-        Endpoint::Health => ("Health", "operation", "Whether the server is up"),
+        Endpoint::Health => ("Health", "operation", "Whether the server wants requests, as `readyz`"),
+        Endpoint::Livez => ("Livez", "operation", "Whether the server is alive"),
+        Endpoint::Readyz => ("Readyz", "operation", "Whether the server wants requests"),
         Endpoint::Metrics => ("Metrics", "operation", "Metrics in the text format of Prometheus"),
         Endpoint::Description => ("Description", "operation", "This document"),
         Endpoint::Information => {
@@ -59,7 +63,7 @@ pub(super) fn describe(
         endpoint.path().split('/').filter_map(named).map(path_parameter).collect();
     parameters.extend(more_parameters(endpoint));
     let mut responses = match endpoint {
-        Endpoint::Health | Endpoint::Metrics | Endpoint::Description => {
+        Endpoint::Health | Endpoint::Livez | Endpoint::Readyz | Endpoint::Metrics | Endpoint::Description => {
             answers::all(success(endpoint, schemas), Form::Status, [])
         }
         Endpoint::Information | Endpoint::Configuration => {
@@ -70,7 +74,12 @@ pub(super) fn describe(
         }
     };
     match endpoint {
-        Endpoint::Health => responses["404"] = json!({ "$ref": "#/components/responses/Error404" }),
+        Endpoint::Health | Endpoint::Livez | Endpoint::Readyz => {
+            responses["404"] = json!({ "$ref": "#/components/responses/Error404" });
+            if endpoint != Endpoint::Livez {
+                responses["503"] = status_of("The server is about to end", "NOT_SERVING");
+            }
+        }
         Endpoint::Snapshot | Endpoint::ClientSnapshot => responses["304"] = answers::not_modified(),
         _ => {}
     }
@@ -94,7 +103,9 @@ fn more_parameters(endpoint: Endpoint) -> Vec<Value> {
     let query = |name: &str, description: &str| json!({ "name": name, "in": "query", "description": description, "schema": text });
     let known = || header("If-None-Match", "Tags of answers that the caller has.");
     match endpoint {
-        Endpoint::Health => vec![query("service", "Only the empty name is known.")],
+        Endpoint::Health | Endpoint::Livez | Endpoint::Readyz => {
+            vec![query("service", "Only the empty name is known.")]
+        }
         Endpoint::Snapshot => vec![
             query("reference", "Has no meaning on a database."),
             header("X-Flipt-Environment", "The environment of the namespace."),
@@ -115,14 +126,21 @@ fn more_parameters(endpoint: Endpoint) -> Vec<Value> {
     }
 }
 
+/// An answer about the server's health.
+fn status_of(description: &str, status: &str) -> Value {
+    let mut answer = answers::json_of(json!({
+        "type": "object",
+        "required": ["status"],
+        "properties": { "status": { "type": "string", "enum": [status] } },
+    }));
+    answer["description"] = json!(description);
+    answer
+}
+
 fn success(endpoint: Endpoint, schemas: &mut Schemas<'_>) -> Value {
     let object = json!({ "type": "object" });
     match endpoint {
-        Endpoint::Health => answers::json_of(json!({
-            "type": "object",
-            "required": ["status"],
-            "properties": { "status": { "type": "string", "enum": ["SERVING"] } },
-        })),
+        Endpoint::Health | Endpoint::Livez | Endpoint::Readyz => status_of("Success", "SERVING"),
         Endpoint::Metrics => json!({
             "description": "Success",
             "content": { Registry::CONTENT_TYPE: { "schema": { "type": "string" } } },

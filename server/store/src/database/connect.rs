@@ -3,34 +3,70 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    str::FromStr as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use sqlx::{
-    SqlitePool,
+    Executor as _, MySqlPool, PgPool, SqlitePool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{DatabaseUrl, Dialect, Transaction, UrlError, transaction::Inner};
+use super::{
+    DatabaseUrl, Dialect, Transaction, UrlError,
+    transaction::{Inner, in_time},
+    url::ServerUrl,
+};
 use crate::StoreError;
 
 /// How long a statement waits for another process's lock on a SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a caller waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller waits for a free connection, or for a new one.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections at most where the configuration sets no limit. Evaluations need none: even a busy server is
+/// served by a few, and several replicas must fit into what the database allows.
+const DEFAULT_CONNECTIONS: u32 = 16;
+/// How long a connection beyond those kept stays open without work.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What every connection to MySQL is set to: identifiers in double quotes, no silent truncation, and reads of
+/// one state within a transaction.
+const MYSQL_SESSION: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES,STRICT_TRANS_TABLES'), \
+     SESSION innodb_lock_wait_timeout = 10; \
+     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+/// Channel on which writers tell other servers.
+const CHANNEL: &str = "flipt_changes";
 
 /// How a database is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct DatabaseOptions {
-    /// Connections kept for reading. Writing on SQLite always uses one.
-    pub readers: u32,
+    /// Connections that are kept although they are idle. Writing on SQLite always uses one more.
+    pub idle_connections: u32,
+    /// Connections at most; a safe number if 0. Ignored on SQLite.
+    pub open_connections: u32,
+    /// Age at which a connection is replaced; never if zero.
+    pub lifetime: Duration,
+    /// Whether statements are prepared once per connection and reused. Behind a pool that hands connections
+    /// from one transaction to the next, such as PgBouncer, they must not be.
+    pub prepared_statements: bool,
     /// Whether a database file that does not exist is made, with its folder.
     pub create: bool,
 }
 
 impl Default for DatabaseOptions {
     fn default() -> Self {
-        Self { readers: 4, create: true }
+        Self {
+            idle_connections: 4,
+            open_connections: 0,
+            lifetime: Duration::ZERO,
+            prepared_statements: true,
+            create: true,
+        }
     }
 }
 
@@ -56,13 +92,35 @@ pub enum ConnectError {
         /// Why.
         source: sqlx::Error,
     },
+    /// Indicates that the server of the database does not let us in.
+    #[error("pinging db: {place}: {source}")]
+    Connect {
+        /// Kind, host, port and name of the database.
+        place: String,
+        /// Why.
+        source: sqlx::Error,
+    },
 }
 
-/// An open database: one place to write, several connections to read.
+/// An open database.
 #[derive(Debug, Clone)]
 pub struct Database {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    dialect: Dialect,
+    place: Arc<str>,
+    pools: Pools,
+    prepared: bool,
+    statements: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone)]
+enum Pools {
+    /// One connection to write, several to read.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+    MySql(MySqlPool),
 }
 
 impl Database {
@@ -72,67 +130,256 @@ impl Database {
     /// # Errors
     /// [`ConnectError`].
     pub async fn open(url: &str, options: DatabaseOptions) -> Result<Self, ConnectError> {
-        let DatabaseUrl::Sqlite(path) = DatabaseUrl::parse(url)?;
-        let folder = path.parent().filter(|folder| options.create && !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            create_private_folder(folder)
-                .map_err(|source| ConnectError::Folder { path: folder.to_owned(), source })?;
-        }
-        let connect = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(options.create)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            // An acknowledged write must survive a power cut, not only the death of the process.
-            .synchronous(SqliteSynchronous::Full);
-        // The mode stays in the file: who only looks leaves it as it is.
-        let connect = if options.create { connect.journal_mode(SqliteJournalMode::Wal) } else { connect };
-        let open = |source| ConnectError::Open { path: path.clone(), source };
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(connect.clone())
-            .await
-            .map_err(open)?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(options.readers.max(1))
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(connect)
-            .await
-            .map_err(open)?;
-        Ok(Self { writer, readers })
+        let (dialect, place, pools) = match DatabaseUrl::parse(url)? {
+            DatabaseUrl::Sqlite(path) => {
+                let place = format!("sqlite3 {}", path.display());
+                (Dialect::Sqlite, place, open_sqlite(&path, options).await?)
+            }
+            DatabaseUrl::Server(server) => {
+                let opened = match server.dialect {
+                    Dialect::MySql => open_mysql(&server, options).await,
+                    _ => open_postgres(&server, options).await,
+                };
+                let connect = |source| ConnectError::Connect { place: server.place(), source };
+                (server.dialect, server.place(), opened.map_err(connect)?)
+            }
+        };
+        Ok(Self {
+            dialect,
+            place: place.into(),
+            pools,
+            prepared: options.prepared_statements,
+            statements: Arc::default(),
+        })
     }
 
     /// The dialect of the database.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
-        Dialect::Sqlite
+        self.dialect
+    }
+
+    /// Kind, host, port and name of the database, or its file; without user and password.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// How many statements the database was sent so far.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open, and how many of them are idle.
+    #[must_use]
+    pub fn connections(&self) -> (u32, usize) {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                (writer.size() + readers.size(), writer.num_idle() + readers.num_idle())
+            }
+            Pools::Postgres(pool) => (pool.size(), pool.num_idle()),
+            Pools::MySql(pool) => (pool.size(), pool.num_idle()),
+        }
     }
 
     /// Starts a transaction that writes. On SQLite there is one at a time; others wait.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Unavailable`].
     pub async fn write(&self) -> Result<Transaction<'static>, StoreError> {
-        let transaction = self.writer.begin_with(self.dialect().begin_write()).await?;
-        Ok(Transaction(Inner::Sqlite(transaction)))
+        let begin = self.dialect.begin_write();
+        let inner = match &self.pools {
+            Pools::Sqlite { writer, .. } => Inner::Sqlite(in_time(writer.begin_with(begin)).await?),
+            Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
+            Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
+        };
+        Ok(self.transaction(inner))
     }
 
     /// Starts a transaction that reads one consistent state.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Unavailable`].
     pub async fn read(&self) -> Result<Transaction<'static>, StoreError> {
-        Ok(Transaction(Inner::Sqlite(self.readers.begin().await?)))
+        let begin = self.dialect.begin_read();
+        let inner = match &self.pools {
+            Pools::Sqlite { readers, .. } => Inner::Sqlite(in_time(readers.begin_with(begin)).await?),
+            Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
+            Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
+        };
+        Ok(self.transaction(inner))
+    }
+
+    fn transaction(&self, inner: Inner<'static>) -> Transaction<'static> {
+        Transaction {
+            dialect: self.dialect,
+            inner,
+            prepared: self.prepared,
+            statements: Arc::clone(&self.statements),
+        }
+    }
+
+    /// Whether writers can tell other servers through the database. Behind a pool that hands connections from
+    /// one transaction to the next, nobody could listen.
+    pub(crate) const fn notifies(&self) -> bool {
+        matches!(self.dialect, Dialect::Postgres) && self.prepared
+    }
+
+    /// What wakes up when another server has written, where the database offers such a thing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
+        let Pools::Postgres(pool) = &self.pools else { return Ok(None) };
+        if !self.notifies() {
+            return Ok(None);
+        }
+        let mut listener = in_time(PgListener::connect_with(pool)).await?;
+        in_time(listener.listen(CHANNEL)).await?;
+        Ok(Some(Listener(listener)))
     }
 
     /// Closes every connection, after the transactions that are still open.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+            Pools::MySql(pool) => pool.close().await,
+        }
     }
+}
+
+/// Tells of writes of other servers as they happen.
+pub struct Listener(PgListener);
+
+impl Listener {
+    /// Waits for the next write; also returns when the connection was lost and is there again, because writes
+    /// may have been missed meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; trying again connects anew.
+    pub async fn changed(&mut self) -> Result<(), StoreError> {
+        self.0.try_recv().await?;
+        // Several writes are caught up with at once.
+        while self.0.next_buffered().is_some() {}
+        Ok(())
+    }
+}
+
+/// Tells listeners of a write when the transaction is committed.
+pub(crate) async fn notify(transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+    let sql = "SELECT pg_notify(?, '')";
+    transaction.fetch_all(sql, super::params![CHANNEL]).await.map(drop)
+}
+
+async fn open_sqlite(path: &Path, options: DatabaseOptions) -> Result<Pools, ConnectError> {
+    let folder = path.parent().filter(|folder| options.create && !folder.as_os_str().is_empty());
+    if let Some(folder) = folder {
+        create_private_folder(folder)
+            .map_err(|source| ConnectError::Folder { path: folder.to_owned(), source })?;
+    }
+    let mut connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(options.create)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        // An acknowledged write must survive a power cut, not only the death of the process.
+        .synchronous(SqliteSynchronous::Full);
+    if !options.prepared_statements {
+        connect = connect.statement_cache_capacity(0);
+    }
+    // The mode stays in the file: who only looks leaves it as it is.
+    let connect = if options.create { connect.journal_mode(SqliteJournalMode::Wal) } else { connect };
+    let open = |source| ConnectError::Open { path: path.to_owned(), source };
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(connect.clone())
+        .await
+        .map_err(open)?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.idle_connections.max(2))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(connect)
+        .await
+        .map_err(open)?;
+    Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Connections at most.
+fn limit(options: DatabaseOptions) -> u32 {
+    match options.open_connections {
+        0 => DEFAULT_CONNECTIONS.max(options.idle_connections),
+        limit => limit,
+    }
+}
+
+fn lifetime(options: DatabaseOptions) -> Option<Duration> {
+    (!options.lifetime.is_zero()).then_some(options.lifetime)
+}
+
+async fn open_postgres(server: &ServerUrl, options: DatabaseOptions) -> Result<Pools, sqlx::Error> {
+    let mut connect = PgConnectOptions::from_str(server.url.as_str())?
+        .application_name("flipt")
+        // A pooler in between refuses start-up parameters that it does not know; numbers come in binary.
+        .extra_float_digits(None);
+    let mut acquire = ACQUIRE_TIMEOUT;
+    for (name, value) in &server.settings {
+        match (name.as_str(), value.parse()) {
+            ("connect_timeout", Ok(seconds)) => acquire = Duration::from_secs(seconds),
+            _ => connect = connect.options([(name.as_str(), value.as_str())]),
+        }
+    }
+    if !options.prepared_statements {
+        connect = connect.statement_cache_capacity(0);
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(limit(options))
+        .min_connections(options.idle_connections.min(limit(options)))
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(lifetime(options))
+        .acquire_timeout(acquire)
+        .connect_with(connect)
+        .await?;
+    Ok(Pools::Postgres(pool))
+}
+
+async fn open_mysql(server: &ServerUrl, options: DatabaseOptions) -> Result<Pools, sqlx::Error> {
+    let mut connect = MySqlConnectOptions::from_str(server.url.as_str())?;
+    for (name, value) in &server.settings {
+        if name == "tls" {
+            use sqlx::mysql::MySqlSslMode as Mode;
+            connect = connect.ssl_mode(match value.as_str() {
+                "false" => Mode::Disabled,
+                "preferred" => Mode::Preferred,
+                "skip-verify" => Mode::Required,
+                _ => Mode::VerifyIdentity,
+            });
+        } else {
+            tracing::warn!(parameter = name, "parameter of db.url has no effect");
+        }
+    }
+    if !options.prepared_statements {
+        connect = connect.statement_cache_capacity(0);
+    }
+    let pool = MySqlPoolOptions::new()
+        .max_connections(limit(options))
+        .min_connections(options.idle_connections.min(limit(options)))
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(lifetime(options))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(sqlx::raw_sql(MYSQL_SESSION)).await.map(drop) })
+        })
+        .connect_with(connect)
+        .await?;
+    Ok(Pools::MySql(pool))
 }
 
 fn create_private_folder(folder: &Path) -> io::Result<()> {

@@ -1,12 +1,14 @@
 //! Connections, transactions and values, the same for every database.
 
+mod bind;
 mod connect;
 mod dialect;
 mod transaction;
 mod url;
 mod value;
 
-pub use connect::{ConnectError, Database, DatabaseOptions};
+pub(crate) use connect::notify;
+pub use connect::{ConnectError, Database, DatabaseOptions, Listener};
 pub use dialect::Dialect;
 pub use transaction::Transaction;
 pub use url::{DatabaseUrl, UrlError};

@@ -1,86 +1,124 @@
 //! A transaction, and statements in it.
 
-use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use super::{Dialect, Param, Row, value::sqlite_time};
+use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
+
+use super::{
+    Dialect, Param, Row,
+    bind::{bind_mysql, bind_postgres, bind_sqlite},
+};
 use crate::StoreError;
 
+/// Longest time that one statement may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// An open transaction. Dropped without [`Transaction::commit`] it leaves no trace.
-pub struct Transaction<'c>(pub(super) Inner<'c>);
+pub struct Transaction<'c> {
+    pub(super) dialect: Dialect,
+    pub(super) inner: Inner<'c>,
+    /// Whether statements are prepared once per connection, and reused.
+    pub(super) prepared: bool,
+    /// Statements that the database was sent, by all transactions.
+    pub(super) statements: Arc<AtomicU64>,
+}
 
 pub(super) enum Inner<'c> {
     Sqlite(sqlx::Transaction<'c, Sqlite>),
+    Postgres(sqlx::Transaction<'c, Postgres>),
+    MySql(sqlx::Transaction<'c, MySql>),
 }
 
 impl Transaction<'_> {
     /// The dialect of the database.
     #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        match self.0 {
-            Inner::Sqlite(_) => Dialect::Sqlite,
-        }
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
-    /// Runs a statement and gives the number of rows it changed.
+    /// Runs a statement and gives the number of rows it changed (on MySQL: found).
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::Database`], [`StoreError::Unavailable`]; so for all of these.
     pub async fn execute(&mut self, sql: &str, params: &[Param]) -> Result<u64, StoreError> {
-        let sql = self.dialect().spell(sql);
-        match &mut self.0 {
+        let (sql, prepared) = self.statement(sql);
+        match &mut self.inner {
             Inner::Sqlite(transaction) => {
-                Ok(bind_sqlite(sql, params).execute(&mut **transaction).await?.rows_affected())
+                let query = bind_sqlite(sql, params).persistent(prepared);
+                Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
+            }
+            Inner::Postgres(transaction) => {
+                let query = bind_postgres(sql, params).persistent(prepared);
+                Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
+            }
+            Inner::MySql(transaction) => {
+                let query = bind_mysql(sql, params).persistent(prepared);
+                Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
             }
         }
     }
 
     /// Runs a script of several statements without parameters.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
+    #[allow(clippy::missing_errors_doc)]
     pub async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
-        match &mut self.0 {
-            Inner::Sqlite(transaction) => {
-                sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut **transaction).await?;
-            }
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match &mut self.inner {
+            Inner::Sqlite(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
+            Inner::Postgres(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
+            Inner::MySql(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
         }
-        Ok(())
     }
 
     /// All rows of a query.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
+    #[allow(clippy::missing_errors_doc)]
     pub async fn fetch_all(&mut self, sql: &str, params: &[Param]) -> Result<Vec<Row>, StoreError> {
-        let sql = self.dialect().spell(sql);
-        match &mut self.0 {
+        let (sql, prepared) = self.statement(sql);
+        match &mut self.inner {
             Inner::Sqlite(transaction) => {
-                let rows = bind_sqlite(sql, params).fetch_all(&mut **transaction).await?;
+                let query = bind_sqlite(sql, params).persistent(prepared);
+                let rows = in_time(query.fetch_all(&mut **transaction)).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Inner::Postgres(transaction) => {
+                let query = bind_postgres(sql, params).persistent(prepared);
+                let rows = in_time(query.fetch_all(&mut **transaction)).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+            Inner::MySql(transaction) => {
+                let query = bind_mysql(sql, params).persistent(prepared);
+                let rows = in_time(query.fetch_all(&mut **transaction)).await?;
+                Ok(rows.into_iter().map(Row::MySql).collect())
             }
         }
     }
 
+    fn statement(&self, sql: &str) -> (String, bool) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        (self.dialect.spell(sql), self.prepared)
+    }
+
     /// The first row of a query, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
+    #[allow(clippy::missing_errors_doc)]
     pub async fn fetch_optional(&mut self, sql: &str, params: &[Param]) -> Result<Option<Row>, StoreError> {
         Ok(self.fetch_all(sql, params).await?.into_iter().next())
     }
 
     /// Whether a query gives any row.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
+    #[allow(clippy::missing_errors_doc)]
     pub async fn exists(&mut self, sql: &str, params: &[Param]) -> Result<bool, StoreError> {
         Ok(self.fetch_optional(sql, params).await?.is_some())
     }
 
     /// The integer in the first column of the first row; 0 without a row.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
+    #[allow(clippy::missing_errors_doc)]
     pub async fn count(&mut self, sql: &str, params: &[Param]) -> Result<i64, StoreError> {
         self.fetch_optional(sql, params).await?.map_or(Ok(0), |row| row.int(0))
     }
@@ -88,25 +126,22 @@ impl Transaction<'_> {
     /// Makes the changes durable.
     ///
     /// # Errors
-    /// [`StoreError::Database`]; then nothing was changed.
+    /// [`StoreError::Database`]: nothing was changed. [`StoreError::Unavailable`]: the connection broke, and
+    /// nobody can tell whether the changes were made.
     pub async fn commit(self) -> Result<(), StoreError> {
-        match self.0 {
-            Inner::Sqlite(transaction) => Ok(transaction.commit().await?),
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        match self.inner {
+            Inner::Sqlite(transaction) => in_time(transaction.commit()).await,
+            Inner::Postgres(transaction) => in_time(transaction.commit()).await,
+            Inner::MySql(transaction) => in_time(transaction.commit()).await,
         }
     }
 }
 
-fn bind_sqlite<'q>(sql: String, params: &[Param]) -> Query<'q, Sqlite, SqliteArguments> {
-    let mut query = sqlx::query(AssertSqlSafe(sql));
-    for param in params {
-        query = match param {
-            Param::Null => query.bind(None::<String>),
-            Param::Bool(value) => query.bind(*value),
-            Param::Int(value) => query.bind(*value),
-            Param::Float(value) => query.bind(*value),
-            Param::Text(value) | Param::Json(value) => query.bind(value.clone()),
-            Param::Time(micros) => query.bind(sqlite_time(*micros)),
-        };
+/// The outcome of something that the database does, if it comes in time.
+pub(super) async fn in_time<T>(doing: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(STATEMENT_TIMEOUT, doing).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", STATEMENT_TIMEOUT.as_secs()))),
     }
-    query
 }

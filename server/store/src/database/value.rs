@@ -1,7 +1,9 @@
 //! Values on their way into and out of statements.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{
+    Column as _, Row as _, TypeInfo as _, ValueRef as _, mysql::MySqlRow, postgres::PgRow, sqlite::SqliteRow,
+};
 
 use crate::StoreError;
 
@@ -88,10 +90,13 @@ fn parse_sqlite_time(text: &str) -> Option<i64> {
 }
 
 /// One row of an answer, read by column position.
-#[derive(Debug)]
 pub enum Row {
     /// A row of SQLite.
     Sqlite(SqliteRow),
+    /// A row of PostgreSQL or CockroachDB.
+    Postgres(PgRow),
+    /// A row of MySQL or MariaDB.
+    MySql(MySqlRow),
 }
 
 impl Row {
@@ -103,19 +108,34 @@ impl Row {
         Ok(self.optional_text(column)?.unwrap_or_default())
     }
 
-    /// Text or `NULL`.
+    /// Text or `NULL`. JSON reads as text.
     #[allow(clippy::missing_errors_doc)]
     pub fn optional_text(&self, column: usize) -> Result<Option<String>, StoreError> {
         match self {
             Self::Sqlite(row) => Ok(row.try_get_unchecked(column)?),
+            Self::MySql(row) => Ok(row.try_get_unchecked(column)?),
+            Self::Postgres(row) => {
+                let mut text: Option<String> = row.try_get_unchecked(column)?;
+                // The binary form of `jsonb` is its version, 1, and the text.
+                if row.try_column(column)?.type_info().name() == "JSONB" {
+                    text = text.map(|text| text.trim_start_matches('\u{1}').to_owned());
+                }
+                Ok(text)
+            }
         }
     }
 
-    /// An integer.
+    /// An integer of any width.
     #[allow(clippy::missing_errors_doc)]
     pub fn int(&self, column: usize) -> Result<i64, StoreError> {
         match self {
             Self::Sqlite(row) => Ok(row.try_get_unchecked(column)?),
+            Self::MySql(row) => Ok(row.try_get_unchecked(column)?),
+            Self::Postgres(row) => match row.try_column(column)?.type_info().name() {
+                "INT2" => Ok(row.try_get::<i16, _>(column)?.into()),
+                "INT4" => Ok(row.try_get::<i32, _>(column)?.into()),
+                _ => Ok(row.try_get::<i64, _>(column)?),
+            },
         }
     }
 
@@ -132,6 +152,8 @@ impl Row {
     pub fn bool(&self, column: usize) -> Result<bool, StoreError> {
         match self {
             Self::Sqlite(row) => Ok(row.try_get_unchecked(column)?),
+            Self::Postgres(row) => Ok(row.try_get(column)?),
+            Self::MySql(row) => Ok(row.try_get_unchecked(column)?),
         }
     }
 
@@ -140,12 +162,15 @@ impl Row {
     pub fn percentage(&self, column: usize) -> Result<f32, StoreError> {
         match self {
             Self::Sqlite(row) => Ok(row.try_get_unchecked::<f64, _>(column)? as f32),
+            Self::Postgres(row) => Ok(row.try_get::<f64, _>(column)? as f32),
+            Self::MySql(row) => Ok(row.try_get_unchecked::<f64, _>(column)? as f32),
         }
     }
 
     /// An instant in microseconds since the Unix epoch, or `NULL`.
     #[allow(clippy::missing_errors_doc)]
     pub fn optional_time(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        let micros = |time: NaiveDateTime| time.and_utc().timestamp_micros();
         match self {
             Self::Sqlite(row) => {
                 let text: Option<String> = row.try_get_unchecked(column)?;
@@ -155,6 +180,16 @@ impl Row {
                     })
                 })
                 .transpose()
+            }
+            Self::Postgres(row) => Ok(row.try_get_unchecked::<Option<NaiveDateTime>, _>(column)?.map(micros)),
+            Self::MySql(row) => {
+                if row.try_get_raw(column)?.is_null() {
+                    return Ok(None);
+                }
+                // What is no time is the zero date, which Flipt leaves where a time did not fit the column
+                // (api spec, section 10): long past, as there.
+                let time = row.try_get_unchecked::<NaiveDateTime, _>(column);
+                Ok(Some(time.map(micros).unwrap_or_default()))
             }
         }
     }

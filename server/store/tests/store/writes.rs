@@ -1,6 +1,4 @@
-//! Promises of the store, on a real database file.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! Promises of writes, reads and imports.
 
 use std::sync::Arc;
 
@@ -10,29 +8,9 @@ use flipt_model::{
     SegmentOperator, Variant,
 };
 use flipt_proto::flipt as pb;
-use flipt_store::{
-    Database, DatabaseOptions, Environment as _, ImportMode, ImportedNamespace, SqlStore, Store, StoreError,
-    migrations::{self, Policy},
-};
-use tempfile::TempDir;
+use flipt_store::{Environment as _, ImportMode, ImportedNamespace, SqlStore, Store, StoreError};
 
-struct Fixture {
-    store: SqlStore,
-    url: String,
-    _folder: TempDir,
-}
-
-async fn open(url: &str) -> SqlStore {
-    let database = Database::open(url, DatabaseOptions::default()).await.unwrap();
-    migrations::run(&database, Policy::FirstRun).await.unwrap();
-    SqlStore::open(database).await.unwrap()
-}
-
-async fn fixture() -> Fixture {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("file:{}/data/flipt.db", folder.path().display());
-    Fixture { store: open(&url).await, url, _folder: folder }
-}
+use crate::databases::{Fixture, Kind, fixture, on_every_database, open};
 
 fn flag(key: &str, flag_type: pb::FlagType) -> pb::CreateFlagRequest {
     pb::CreateFlagRequest {
@@ -94,9 +72,8 @@ async fn rules(store: &SqlStore) -> Vec<(String, i32)> {
     list.rules.into_iter().map(|rule| (rule.id, rule.rank)).collect()
 }
 
-#[tokio::test]
-async fn an_answered_write_is_evaluated_at_once() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn an_answered_write_is_evaluated_at_once(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let (rule, _, distribution) = with_rule(&store).await;
     assert_eq!(evaluate(&store, "f").as_deref(), Some("a"));
     let before = store.live().version.revision;
@@ -116,9 +93,8 @@ async fn an_answered_write_is_evaluated_at_once() {
     assert_eq!(evaluate(&store, "f"), None);
 }
 
-#[tokio::test]
-async fn the_compiled_state_after_writes_equals_the_one_after_a_restart() {
-    let Fixture { store, url, _folder } = fixture().await;
+async fn the_compiled_state_after_writes_equals_the_one_after_a_restart(kind: Kind) {
+    let Fixture { store, url, _folder } = fixture(kind).await;
     with_rule(&store).await;
     store.create_flag(&flag("g", pb::FlagType::BooleanFlagType)).await.unwrap();
     store
@@ -138,9 +114,8 @@ async fn the_compiled_state_after_writes_equals_the_one_after_a_restart() {
     assert_eq!(evaluate(&again, "f").as_deref(), Some("a"));
 }
 
-#[tokio::test]
-async fn a_failed_write_leaves_no_trace() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn a_failed_write_leaves_no_trace(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     with_rule(&store).await;
     let before = (store.read_state().await.unwrap(), store.live().version.clone());
     let duplicate = store.create_flag(&flag("f", pb::FlagType::VariantFlagType)).await.unwrap_err();
@@ -155,9 +130,8 @@ async fn a_failed_write_leaves_no_trace() {
     assert_eq!((store.read_state().await.unwrap(), store.live().version.clone()), before);
 }
 
-#[tokio::test]
-async fn deleting_what_is_not_there_succeeds_without_a_new_revision() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn deleting_what_is_not_there_succeeds_without_a_new_revision(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let before = store.live().version.clone();
     store.delete_flag(&pb::DeleteFlagRequest { key: "x".into(), ..Default::default() }).await.unwrap();
     store.delete_segment(&pb::DeleteSegmentRequest { key: "x".into(), ..Default::default() }).await.unwrap();
@@ -171,9 +145,8 @@ async fn deleting_what_is_not_there_succeeds_without_a_new_revision() {
     assert!(matches!(namespace, Err(StoreError::NotFound(_))));
 }
 
-#[tokio::test]
-async fn one_segment_is_reported_singly_under_or_and_several_in_their_order() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn one_segment_is_reported_singly_under_or_and_several_in_their_order(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let (rule, ..) = with_rule(&store).await;
     assert_eq!((rule.segment_key.as_str(), rule.segment_keys.len(), rule.segment_operator), ("s", 0, 0));
     for key in ["z", "a"] {
@@ -193,9 +166,8 @@ async fn one_segment_is_reported_singly_under_or_and_several_in_their_order() {
     assert_eq!(rule.segment_keys, ["z", "a"]);
 }
 
-#[tokio::test]
-async fn rules_are_ranked_in_the_order_given_and_renumbered_after_a_deletion() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn rules_are_ranked_in_the_order_given_and_renumbered_after_a_deletion(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let (first, ..) = with_rule(&store).await;
     let second = store.create_rule(&rule("f", &["s"], 7)).await.unwrap();
     let third = store.create_rule(&rule("f", &["s"], 9)).await.unwrap();
@@ -211,9 +183,8 @@ async fn rules_are_ranked_in_the_order_given_and_renumbered_after_a_deletion() {
     assert_eq!(rules(&store).await, [(first.id, 1), (second.id, 2)]);
 }
 
-#[tokio::test]
-async fn deleting_the_default_variant_clears_it_on_the_flag() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn deleting_the_default_variant_clears_it_on_the_flag(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let (_, a, _) = with_rule(&store).await;
     let update = pb::UpdateFlagRequest {
         key: "f".into(),
@@ -231,9 +202,8 @@ async fn deleting_the_default_variant_clears_it_on_the_flag() {
     assert_eq!(evaluate(&store, "f").as_deref(), Some(""));
 }
 
-#[tokio::test]
-async fn pages_cover_a_list_without_gaps() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn pages_cover_a_list_without_gaps(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     for index in 0..7 {
         store.create_flag(&flag(&format!("f{index}"), pb::FlagType::BooleanFlagType)).await.unwrap();
     }
@@ -252,9 +222,8 @@ async fn pages_cover_a_list_without_gaps() {
     assert_eq!(keys, ["f0", "f1", "f2", "f3", "f4", "f5", "f6"]);
 }
 
-#[tokio::test]
-async fn sixty_four_clients_write_at_once_and_none_fails() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn sixty_four_clients_write_at_once_and_none_fails(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let store = Arc::new(store);
     let writes = (0..64).map(|index| {
         let store = Arc::clone(&store);
@@ -269,9 +238,8 @@ async fn sixty_four_clients_write_at_once_and_none_fails() {
     assert_eq!(store.live().version.revision, 65);
 }
 
-#[tokio::test]
-async fn writes_of_another_process_are_caught_up_with() {
-    let Fixture { store, url, _folder } = fixture().await;
+async fn writes_of_another_process_are_caught_up_with(kind: Kind) {
+    let Fixture { store, url, _folder } = fixture(kind).await;
     let other = open(&url).await;
     with_rule(&other).await;
     assert_eq!(evaluate(&store, "f"), None);
@@ -285,9 +253,8 @@ async fn writes_of_another_process_are_caught_up_with() {
     assert!(!revisions.has_changed().unwrap());
 }
 
-#[tokio::test]
-async fn a_write_after_one_of_another_process_shows_both() {
-    let Fixture { store, url, _folder } = fixture().await;
+async fn a_write_after_one_of_another_process_shows_both(kind: Kind) {
+    let Fixture { store, url, _folder } = fixture(kind).await;
     let other = open(&url).await;
     with_rule(&other).await;
     // Ours comes before anybody has looked for the other's.
@@ -296,9 +263,8 @@ async fn a_write_after_one_of_another_process_shows_both() {
     assert_eq!(evaluate(&store, "f").as_deref(), Some("a"));
 }
 
-#[tokio::test]
-async fn a_new_epoch_is_noticed_by_the_others() {
-    let Fixture { store, url, _folder } = fixture().await;
+async fn a_new_epoch_is_noticed_by_the_others(kind: Kind) {
+    let Fixture { store, url, _folder } = fixture(kind).await;
     let other = open(&url).await;
     let before = store.live().version.clone();
     store.start_new_epoch().await.unwrap();
@@ -308,9 +274,8 @@ async fn a_new_epoch_is_noticed_by_the_others() {
     assert_eq!(other.live().version, after);
 }
 
-#[tokio::test]
-async fn a_variant_given_out_by_another_flag_is_renamed_there_too() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn a_variant_given_out_by_another_flag_is_renamed_there_too(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let (rule, _, distribution) = with_rule(&store).await;
     store.create_flag(&flag("g", pb::FlagType::VariantFlagType)).await.unwrap();
     let foreign = store.create_variant(&variant("g", "theirs")).await.unwrap();
@@ -404,9 +369,8 @@ fn rich_namespace() -> Namespace {
     }
 }
 
-#[tokio::test]
-async fn an_import_reads_back_as_it_was_written() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn an_import_reads_back_as_it_was_written(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let imported = [ImportedNamespace { content: rich_namespace(), create: true }];
     store.import(&imported, ImportMode::FailOnExisting).await.unwrap();
     let (state, _) = store.read_state().await.unwrap();
@@ -422,9 +386,8 @@ async fn an_import_reads_back_as_it_was_written() {
     }
 }
 
-#[tokio::test]
-async fn an_import_that_fails_anywhere_changes_nothing() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn an_import_that_fails_anywhere_changes_nothing(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let before = store.read_state().await.unwrap();
     let mut broken = rich_namespace();
     broken.flags[1].rollouts[0].rule =
@@ -438,9 +401,8 @@ async fn an_import_that_fails_anywhere_changes_nothing() {
     assert_eq!(store.read_state().await.unwrap(), before);
 }
 
-#[tokio::test]
-async fn import_modes_fail_skip_or_replace() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn import_modes_fail_skip_or_replace(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let imported = [ImportedNamespace { content: rich_namespace(), create: true }];
     store.import(&imported, ImportMode::FailOnExisting).await.unwrap();
     let twice = store.import(&imported, ImportMode::FailOnExisting).await.unwrap_err();
@@ -457,17 +419,15 @@ async fn import_modes_fail_skip_or_replace() {
     assert!(namespaces.namespaces.iter().any(|namespace| namespace.key == "default" && namespace.protected));
 }
 
-#[tokio::test]
-async fn a_namespace_is_created_by_import_only_on_demand() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn a_namespace_is_created_by_import_only_on_demand(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let imported = [ImportedNamespace { content: rich_namespace(), create: false }];
     let error = store.import(&imported, ImportMode::FailOnExisting).await.unwrap_err();
     assert_eq!(error.to_string(), r#"namespace "shop" not found"#);
 }
 
-#[tokio::test]
-async fn protected_and_filled_namespaces_are_deleted_only_by_force() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn protected_and_filled_namespaces_are_deleted_only_by_force(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     with_rule(&store).await;
     let delete = |force| pb::DeleteNamespaceRequest { key: "default".into(), force };
     let error = store.delete_namespace(&delete(false)).await.unwrap_err();
@@ -478,9 +438,8 @@ async fn protected_and_filled_namespaces_are_deleted_only_by_force() {
     assert!(state.namespaces.is_empty());
 }
 
-#[tokio::test]
-async fn the_snapshot_for_engines_sends_each_rule_of_several_segments_once() {
-    let Fixture { store, _folder, .. } = fixture().await;
+async fn the_snapshot_for_engines_sends_each_rule_of_several_segments_once(kind: Kind) {
+    let Fixture { store, _folder, .. } = fixture(kind).await;
     let imported = [ImportedNamespace { content: rich_namespace(), create: true }];
     store.import(&imported, ImportMode::FailOnExisting).await.unwrap();
     let (snapshot, version) = store.namespace_snapshot("shop").await.unwrap();
@@ -492,58 +451,24 @@ async fn the_snapshot_for_engines_sends_each_rule_of_several_segments_once() {
     assert_eq!(flag.default_variant.as_ref().unwrap().key, "a");
 }
 
-#[tokio::test]
-async fn a_database_behind_is_refused_until_it_is_migrated() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("file:{}/flipt.db", folder.path().display());
-    let database = Database::open(&url, DatabaseOptions::default()).await.unwrap();
-    assert!(matches!(migrations::check(&database).await, Err(StoreError::MigrationsPending)));
-    migrations::run(&database, Policy::FirstRun).await.unwrap();
-    migrations::check(&database).await.unwrap();
-    let mut transaction = database.write().await.unwrap();
-    transaction.script("UPDATE schema_migrations SET version = 14;").await.unwrap();
-    transaction.commit().await.unwrap();
-    let refused = migrations::run(&database, Policy::FirstRun).await.unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "migrations pending, please backup your database and run `flipt migrate`"
-    );
-    let mut transaction = database.write().await.unwrap();
-    transaction.script("UPDATE schema_migrations SET version = 99;").await.unwrap();
-    transaction.commit().await.unwrap();
-    assert_eq!(migrations::run(&database, Policy::FirstRun).await.unwrap().to, 99);
-    let mut transaction = database.write().await.unwrap();
-    transaction.script("UPDATE schema_migrations SET dirty = TRUE;").await.unwrap();
-    transaction.commit().await.unwrap();
-    let dirty = migrations::run(&database, Policy::Forced).await.unwrap_err();
-    assert_eq!(dirty.to_string(), "Dirty database version 99. Fix and force version.");
-}
-
-#[tokio::test]
-async fn a_database_of_flipt_is_taken_over_at_the_first_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("flipt.db");
-    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/../../e2e/conformance/databases/flipt.db");
-    std::fs::copy(recorded, &file).unwrap();
-    let url = format!("file:{}", file.display());
-    let database = Database::open(&url, DatabaseOptions::default()).await.unwrap();
-    let migrated = migrations::run(&database, Policy::FirstRun).await.unwrap();
-    assert_eq!(migrated.from, Some(15));
-    migrations::check(&database).await.unwrap();
-    let store = SqlStore::open(database).await.unwrap();
-    assert!(
-        store
-            .get_namespace(&pb::GetNamespaceRequest { key: "legacy".into(), ..Default::default() })
-            .await
-            .is_ok()
-    );
-}
-
-#[tokio::test]
-async fn a_missing_database_is_not_created_for_readers() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("file:{}/none.db", folder.path().display());
-    let options = DatabaseOptions { create: false, ..Default::default() };
-    assert!(Database::open(&url, options).await.is_err());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+on_every_database! {
+    an_answered_write_is_evaluated_at_once,
+    the_compiled_state_after_writes_equals_the_one_after_a_restart,
+    a_failed_write_leaves_no_trace,
+    deleting_what_is_not_there_succeeds_without_a_new_revision,
+    one_segment_is_reported_singly_under_or_and_several_in_their_order,
+    rules_are_ranked_in_the_order_given_and_renumbered_after_a_deletion,
+    deleting_the_default_variant_clears_it_on_the_flag,
+    pages_cover_a_list_without_gaps,
+    sixty_four_clients_write_at_once_and_none_fails,
+    writes_of_another_process_are_caught_up_with,
+    a_write_after_one_of_another_process_shows_both,
+    a_new_epoch_is_noticed_by_the_others,
+    a_variant_given_out_by_another_flag_is_renamed_there_too,
+    an_import_reads_back_as_it_was_written,
+    an_import_that_fails_anywhere_changes_nothing,
+    import_modes_fail_skip_or_replace,
+    a_namespace_is_created_by_import_only_on_demand,
+    protected_and_filled_namespaces_are_deleted_only_by_force,
+    the_snapshot_for_engines_sends_each_rule_of_several_segments_once,
 }

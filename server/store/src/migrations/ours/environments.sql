@@ -1,7 +1,7 @@
 -- Ours, on top of Flipt's: the version of each environment's whole state, and the order of segments in a
 -- rule. Only additions with defaults, so that a server of the version before keeps working beside this one.
 CREATE TABLE environments (
-  key VARCHAR(255) PRIMARY KEY NOT NULL,
+  "key" VARCHAR(255) PRIMARY KEY NOT NULL,
   epoch VARCHAR(255) NOT NULL,
   revision BIGINT DEFAULT 0 NOT NULL
 );

@@ -1,0 +1,30 @@
+//! Folders of servers, which are removed although the process that made them was killed.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "flipt-dev-databases-";
+
+/// A new folder that every user may enter: servers run as users of their own.
+pub(crate) fn create() -> TempDir {
+    remove_abandoned();
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir();
+    folder.expect("a folder for temporary files")
+}
+
+/// Removes the folders of processes that are gone.
+fn remove_abandoned() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Whoever comes first removes it; an error means that somebody else did.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

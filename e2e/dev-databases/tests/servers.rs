@@ -1,0 +1,27 @@
+//! What the private servers promise to tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use flipt_dev_databases::{Durability, MariaDb, Postgres};
+
+#[test]
+fn postgresql_keeps_what_was_committed_before_it_was_killed() {
+    let mut server = Postgres::start(Durability::Processes);
+    let url = server.create_database();
+    assert!(url.ends_with("/test_0?sslmode=disable"), "{url}");
+    server.psql("test_0", "CREATE TABLE t (a int); INSERT INTO t VALUES (7)");
+    server.kill();
+    server.restart();
+    assert_eq!(server.psql("test_0", "SELECT a FROM t"), "7");
+}
+
+#[test]
+fn mariadb_keeps_what_was_committed_before_it_was_killed() {
+    let mut server = MariaDb::start(Durability::Processes);
+    let url = server.create_database();
+    assert!(url.ends_with("/test_0"), "{url}");
+    server.sql("test_0", "CREATE TABLE t (a int) ENGINE=InnoDB; INSERT INTO t VALUES (7)");
+    server.kill();
+    server.restart();
+    assert_eq!(server.sql("test_0", "SELECT a FROM t"), "7");
+}
