@@ -20,7 +20,9 @@ CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := "$(CACHE)/tools/bin/cargo-fuzz"
 
 # What a real Kubernetes needs beside its own programs, and what builds images.
-CLUSTER_PACKAGES := containerd runc containernetworking-plugins iptables iproute2 openssl util-linux busybox-static
+# Debian's containerd would replace that of Docker: what is there is left alone.
+CLUSTER_PACKAGES := containernetworking-plugins iptables iproute2 openssl util-linux busybox-static
+CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(program)),,$(program)))
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
