@@ -12,7 +12,7 @@ export CARGO_TERM_COLOR ?= auto
 # Debian packages that building and testing need; those of Node.js and Python only where neither came otherwise.
 PACKAGES := gcc libc6-dev
 # Real databases, which tests start for themselves.
-PACKAGES += postgresql pgbouncer mariadb-server
+PACKAGES += postgresql pgbouncer mariadb-server redis-tools
 PACKAGES += $(if $(and $(shell command -v node),$(shell command -v npm)),,nodejs npm)
 PACKAGES += $(shell python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv)
 RUST_MINOR := 95
@@ -56,7 +56,12 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 
 test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
 	cargo build --workspace --all-targets
-	cargo test --workspace --no-fail-fast
+	cargo test --workspace --no-fail-fast 2>&1 | tee "$(CACHE)/tests.log"
+	@echo "Promises of the store, kept on each database:"
+	@for database in sqlite postgresql mariadb cockroachdb_dialect; do \
+		count=$$(grep -cE "^test .*::$$database(::| ).*\.\.\. ok$$" "$(CACHE)/tests.log" || true); \
+		printf '  %-20s %4d\n' "$$database" "$$count"; (( count > 0 )); \
+	done
 	$(MAKE) --no-print-directory fuzz schemathesis SECONDS=60
 
 clients: setup ## Install Flipt's own clients, which the end-to-end tests run

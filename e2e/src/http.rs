@@ -206,6 +206,15 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// The value of a metric in a body that lists them: one without labels, or with exactly the labels written, as
+    /// in `name{a="b"}`.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.text();
+        let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse().ok())
+    }
+
     /// The JSON body of an answer that must be 200.
     ///
     /// # Errors

@@ -200,6 +200,14 @@ impl Server {
             .map_err(|failure| Failure::new(format!("{method} {path}: {failure}")))
     }
 
+    /// Value of a metric, as [`Answer::metric`].
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>> {
+        Ok(http::get(self.url("/metrics")).await?.metric(name))
+    }
+
     /// Evaluates a boolean flag of the namespace `default` on the server itself.
     ///
     /// # Errors

@@ -262,17 +262,12 @@ impl Sidecar {
         http::get(self.url("/status")).await?.ok()
     }
 
-    /// Value of a metric without labels, or with exactly the labels written, as in `name{a="b"}`.
+    /// Value of a metric, as [`Answer::metric`].
     ///
     /// # Errors
     /// If no answer comes.
     pub async fn metric(&self, name: &str) -> Result<Option<f64>> {
-        let text = http::get(self.health_url("/metrics")).await?.text();
-        Ok(text
-            .lines()
-            .filter_map(|line| line.rsplit_once(' '))
-            .find(|(key, _)| *key == name)
-            .and_then(|(_, value)| value.parse().ok()))
+        Ok(http::get(self.health_url("/metrics")).await?.metric(name))
     }
 
     /// Posts to an evaluation path, with this token.

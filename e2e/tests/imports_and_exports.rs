@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
-use flipt_e2e::{Cli, Finished, S3, Sidecar, SidecarOptions};
+use flipt_e2e::{Binaries, Cli, Finished, S3, Sidecar, SidecarOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -369,4 +374,43 @@ fn many_flags_are_imported_in_seconds_even_by_a_debug_build() {
     // `make bench` holds the release build to one second.
     assert!(elapsed < std::time::Duration::from_secs(15), "{elapsed:?}");
     assert_eq!(database.export_all().matches("- key: flag-").count(), 1_200);
+}
+
+/// Runs a command line at a terminal at which somebody types this.
+fn at_a_terminal(folder: &Path, command: &str, typed: &str) -> (bool, String) {
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", command, "/dev/null"])
+        .env("FLIPT_DB_URL", format!("file:{}", folder.join("flipt.db").display()))
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script of util-linux");
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn dropping_everything_is_asked_about_at_a_terminal_and_only_there() {
+    let database = Database::with(RICH);
+    let before = database.export_all();
+    let small = "namespace: default\nflags:\n- key: only\n  name: Only\n";
+    fs::write(database.path("small.yaml"), small).unwrap();
+    let flipt = Binaries::find().unwrap().flipt;
+    let import = |options: &str, typed: &str| {
+        let command = format!("{} import --drop {options} small.yaml", flipt.display());
+        at_a_terminal(database.folder.path(), &command, typed)
+    };
+    let (succeeded, asked) = import("", "n\n");
+    assert!(!succeeded && asked.contains("Remove every namespace, flag and segment in"), "{asked}");
+    assert_eq!(database.export_all(), before);
+    let (succeeded, asked) = import("--yes", "");
+    assert!(succeeded && !asked.contains("Remove every"), "{asked}");
+    assert!(database.export_all().contains("key: only"));
+    database.import(RICH, &["--drop"]).success().unwrap();
+    assert_eq!(database.export_all(), before);
+    let (succeeded, asked) = import("", "y\n");
+    assert!(succeeded, "{asked}");
+    assert!(database.export_all().contains("key: only"));
 }

@@ -12,11 +12,13 @@ mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
+mod redis;
 
 pub use mariadb::MariaDb;
 pub use pgbouncer::PgBouncer;
 pub use port::free_port;
 pub use postgres::Postgres;
+pub use redis::{Redis, RedisCluster};
 
 /// Whether a server may lose what it acknowledged when the machine fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

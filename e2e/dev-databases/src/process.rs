@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 /// Longest time until a server answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that runs, or ran.
 #[derive(Debug)]

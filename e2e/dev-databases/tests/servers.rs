@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use flipt_dev_databases::{Durability, MariaDb, Postgres};
+use flipt_dev_databases::{Durability, MariaDb, Postgres, Redis, RedisCluster};
 
 #[test]
 fn postgresql_keeps_what_was_committed_before_it_was_killed() {
@@ -24,4 +24,19 @@ fn mariadb_keeps_what_was_committed_before_it_was_killed() {
     server.kill();
     server.restart();
     assert_eq!(server.sql("test_0", "SELECT a FROM t"), "7");
+}
+
+#[test]
+fn redis_answers_alone_with_tls_and_as_a_cluster() {
+    for mut server in [Redis::start(), Redis::start_with_tls(&[])] {
+        server.cli(&["set", "key", "value"]);
+        assert_eq!(server.cli(&["get", "key"]), "value");
+        server.kill();
+        server.restart();
+        assert_eq!(server.cli(&["get", "key"]), "");
+    }
+    let cluster = RedisCluster::start();
+    for node in cluster.nodes() {
+        assert_eq!(node.cli(&["-c", "set", "key", "value"]), "OK");
+    }
 }

@@ -172,6 +172,10 @@ pub(crate) struct ImportOptions {
     #[arg(long, conflicts_with = "skip_existing")]
     pub(crate) drop: bool,
 
+    /// Do not ask before --drop removes anything. Without a terminal nothing is asked anyway.
+    #[arg(short, long, requires = "drop")]
+    pub(crate) yes: bool,
+
     /// Leave existing flags and segments as they are.
     #[arg(long)]
     pub(crate) skip_existing: bool,

@@ -16,6 +16,7 @@ use crate::{
     logging,
     progress::Progress,
     remote::{self, interruption::Interruption, write::Context},
+    terminal,
 };
 
 /// Imports one file, or standard input.
@@ -31,6 +32,9 @@ pub(crate) async fn run(sources: &Sources, options: ImportOptions) -> Result<Exi
         (false, false) => ImportMode::FailOnExisting,
     };
     let store = database::open_store(&config, Policy::FirstRun).await?;
+    if !may_drop(&options, store.database().place(), &namespaces)? {
+        return Ok(ExitCode::FAILURE);
+    }
     let progress = Progress::of(about(&namespaces));
     store.import(&namespaces, mode).await.map_err(Failure::new)?;
     drop(progress);
@@ -43,6 +47,9 @@ async fn remotely(options: &ImportOptions) -> Result<ExitCode, Failure> {
     let client = remote::connect(&options.remote.address, &options.remote.token)?;
     logging::start_early(&environment::variables());
     let namespaces = documents(options)?;
+    if !may_drop(options, &options.remote.address, &namespaces)? {
+        return Ok(ExitCode::FAILURE);
+    }
     let progress = Progress::of(about(&namespaces));
     let context = Context { progress: &progress, interruption: &Interruption::watch()? };
     if options.drop {
@@ -53,9 +60,27 @@ async fn remotely(options: &ImportOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Asks whoever sits at the terminal before everything is removed.
+fn may_drop(options: &ImportOptions, place: &str, namespaces: &[ImportedNamespace]) -> Result<bool, Failure> {
+    if !options.drop || options.yes || !terminal::is_attended() {
+        return Ok(true);
+    }
+    let flags = count(namespaces);
+    let question =
+        format!("Remove every namespace, flag and segment in {place}, and put {flags} flags in their place?");
+    let may = terminal::confirm(&question)?;
+    if !may {
+        tracing::info!("nothing was changed");
+    }
+    Ok(may)
+}
+
+fn count(namespaces: &[ImportedNamespace]) -> usize {
+    namespaces.iter().map(|namespace| namespace.content.flags.len()).sum()
+}
+
 fn about(namespaces: &[ImportedNamespace]) -> String {
-    let flags: usize = namespaces.iter().map(|namespace| namespace.content.flags.len()).sum();
-    format!("importing {flags} flags")
+    format!("importing {} flags", count(namespaces))
 }
 
 /// What is to be imported, read whole before anything is written.

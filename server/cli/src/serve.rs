@@ -63,7 +63,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
 
     let policy = if force_migrate { Policy::Forced } else { Policy::FirstRun };
     let registry = Registry::default();
-    let Storage { environments, credentials, keeper, database } =
+    let Storage { environments, credentials, keeper, cache, database } =
         storage::open(&config, policy, &registry).await?;
 
     let metrics = EvaluationMetrics::new(&registry, Labels::PerFlag);
@@ -91,7 +91,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         stopped.clone(),
     );
     if config.cache.enabled {
-        api = api.with_polling(config.cache.ttl);
+        api = api.with_polling(config.cache.ttl.duration());
     }
     // Whoever gets as far as a service was admitted by the guard.
     let gate: Arc<dyn Gate> = Arc::new(Open);
@@ -143,6 +143,13 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         keeper.run(ending).await;
         Ok(())
     });
+    if let Some(cache) = cache {
+        let ending = until_stop();
+        tasks.spawn(async move {
+            cache.sweep(ending).await;
+            Ok(())
+        });
+    }
     let ending = until_stop();
     tasks.spawn(async move {
         authentications.clean_up(ending).await;

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use flipt_cache::{Cache, Cached, CachedAuthentications};
 use flipt_config::{Config, StorageType};
 use flipt_declarative::{DeclarativeStore, Folder, Follower, OpenError};
 use flipt_store::{
@@ -24,6 +25,8 @@ pub(crate) struct Storage {
     /// Who may call.
     pub(crate) credentials: Arc<dyn AuthenticationStore>,
     pub(crate) keeper: Keeper,
+    /// Where reads of the database are answered from, if they are cached.
+    pub(crate) cache: Option<Cache>,
     /// The database that was opened, if any.
     pub(crate) database: Option<Arc<SqlEnvironments>>,
 }
@@ -42,12 +45,17 @@ pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -
         StorageType::Database => {
             let database = Arc::new(database::open_environments(config, policy).await?);
             database_metrics::register(database.database(), registry).map_err(Failure::new)?;
-            Ok(Storage {
-                environments: database.shared(),
-                credentials: database.authentications(),
-                keeper: Keeper::Database(Arc::clone(&database)),
-                database: Some(database),
-            })
+            let (mut environments, mut credentials) = (database.shared(), database.authentications());
+            let cache = open_cache(config, registry).await?;
+            if let Some(cache) = &cache {
+                environments = environments.map(
+                    |key, store| Arc::new(Cached::new(store, cache.clone(), key)),
+                    |key, environment| Arc::new(Cached::new(environment, cache.clone(), key)),
+                );
+                credentials = Arc::new(CachedAuthentications::new(credentials, cache.clone()));
+            }
+            let keeper = Keeper::Database(Arc::clone(&database));
+            Ok(Storage { environments, credentials, keeper, cache, database: Some(database) })
         }
         StorageType::Local(local) => {
             if let Some(other) = config.environments.others.first() {
@@ -71,14 +79,25 @@ pub(crate) async fn open(config: &Config, policy: Policy, registry: &Registry) -
             let credentials = database
                 .as_ref()
                 .map_or_else(|| Arc::new(NoAuthentications) as _, |database| database.authentications());
+            if config.cache.enabled {
+                tracing::warn!("cache.enabled has no effect with storage.type local: its state is in memory");
+            }
             let keeper = Keeper::Documents(Box::new(follower));
-            Ok(Storage { environments, credentials, keeper, database })
+            Ok(Storage { environments, credentials, keeper, cache: None, database })
         }
         kind @ (StorageType::Git | StorageType::Object | StorageType::Oci) => Err(Failure::new(format!(
             "storage.type: {} is not supported yet; use database or local",
             kind.name()
         ))),
     }
+}
+
+/// The configured cache, if it is on.
+async fn open_cache(config: &Config, registry: &Registry) -> Result<Option<Cache>, Failure> {
+    if !config.cache.enabled {
+        return Ok(None);
+    }
+    Cache::open(&config.cache, registry).await.map(Some).map_err(Failure::new)
 }
 
 impl Keeper {

@@ -39,7 +39,7 @@ pub use audit::{
 pub use authentication::{Authentication, Bootstrap, Cleanup, Exclude, Session, Token};
 pub use bundle_reference::{BundleReference, BundleReferenceError};
 pub use bundles::Bundles;
-pub use cache::{Cache, CacheBackend, Redis, RedisMode};
+pub use cache::{CaCertificates, Cache, CacheBackend, Redis, RedisMode, RedisTls, Ttl};
 pub use cors::Cors;
 pub use database::Database;
 pub use duration::parse as parse_duration;

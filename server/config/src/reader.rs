@@ -395,13 +395,19 @@ impl<'a> Reader<'a> {
 
     /// A duration of which zero and less mean none, as zero.
     pub(crate) fn span(&mut self, key: &str, default: Duration) -> Duration {
+        self.signed_span(key, default).unwrap_or_default()
+    }
+
+    /// A duration of which less than zero means something of its own, as `None`.
+    pub(crate) fn signed_span(&mut self, key: &str, default: Duration) -> Option<Duration> {
         let allowed = "a duration such as 500ms, 15s or 1h30m";
         let parse = |text: &str| {
-            let negative = text.strip_prefix('-').and_then(duration::parse).map(|_| Duration::ZERO);
-            duration::parse(text).or(negative)
+            let negative = text.strip_prefix('-').and_then(duration::parse);
+            let negative = negative.map(|span| if span.is_zero() { Some(span) } else { None });
+            duration::parse(text).map(Some).or(negative)
         };
-        let (value, origin) = self.read(key, default, parse, (Refusal::Duration, allowed));
-        self.record(key, Shown::Duration(value), origin);
+        let (value, origin) = self.read(key, Some(default), parse, (Refusal::Duration, allowed));
+        self.record(key, Shown::Duration(value.unwrap_or_default()), origin);
         value
     }
 

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use flipt_config::{
-    AnalyticsStorage, CacheBackend, ConfigError, Loaded, MetricsExporter, Noun, Propagator, StorageType,
-    TracingExporter, Verb, load, to_yaml,
+    AnalyticsStorage, CaCertificates, CacheBackend, ConfigError, Loaded, MetricsExporter, Noun, Propagator,
+    RedisTls, StorageType, TracingExporter, Ttl, Verb, load, to_yaml,
 };
 
 fn with(pairs: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
@@ -95,21 +95,38 @@ fn other_storage_is_checked_as_flipt_does_and_then_said_to_be_missing() {
 }
 
 #[test]
-fn the_cache_is_read_and_said_to_do_nothing() {
+fn the_cache_is_read() {
     let on = ("CACHE_ENABLED", "true");
-    let loaded = with(&[on, ("CACHE_TTL", "90s"), ("CACHE_BACKEND", "redis")]).unwrap();
-    assert_eq!(loaded.config.cache.ttl, Duration::from_secs(90));
-    assert_eq!(loaded.config.cache.backend, CacheBackend::Redis);
-    assert!(
-        notes(&loaded).contains("FLIPT_CACHE_ENABLED: cache.enabled has no effect"),
-        "{}",
-        notes(&loaded)
-    );
-    assert_eq!(with(&[("CACHE_TTL", "-1s")]).unwrap().config.cache.ttl, Duration::ZERO);
+    let redis = ("CACHE_BACKEND", "redis");
+    let loaded = with(&[on, ("CACHE_TTL", "90s"), redis]).unwrap();
+    let cache = &loaded.config.cache;
+    assert_eq!((cache.ttl, cache.backend), (Ttl::Limited(Duration::from_secs(90)), CacheBackend::Redis));
+    assert_eq!((cache.redis.tls.as_ref(), cache.redis.prefix.as_str()), (None, ""));
+    assert_eq!(notes(&loaded), "");
+    for (text, ttl) in [("-1s", Ttl::Negative), ("0", Ttl::Zero), ("-0s", Ttl::Zero)] {
+        assert_eq!(with(&[("CACHE_TTL", text)]).unwrap().config.cache.ttl, ttl, "{text}");
+    }
+    let loaded = with(&[
+        on,
+        redis,
+        ("CACHE_REDIS_REQUIRE_TLS", "true"),
+        ("CACHE_REDIS_CA_CERT_PATH", "/ca.pem"),
+        ("CACHE_REDIS_DB", "3"),
+        ("CACHE_REDIS_NET_TIMEOUT", "250ms"),
+        ("CACHE_REDIS_POOL_SIZE", "7"),
+    ])
+    .unwrap();
+    let redis_settings = &loaded.config.cache.redis;
+    let file = CaCertificates::File("/ca.pem".into());
+    assert_eq!(redis_settings.tls, Some(RedisTls::Verified(Some(file))));
+    assert_eq!((redis_settings.database, redis_settings.net_timeout), (3, Duration::from_millis(250)));
+    assert!(notes(&loaded).contains("cache.redis.pool_size has no effect"), "{}", notes(&loaded));
+    let error = with(&[on, redis, ("CACHE_REDIS_DB", "-1")]).unwrap_err().to_string();
+    assert!(error.contains("cache.redis.db"), "{error}");
     let certificates = [("CACHE_REDIS_CA_CERT_BYTES", "x"), ("CACHE_REDIS_CA_CERT_PATH", "x")];
     assert!(with(&certificates).is_ok());
     refused_value(
-        &[&[on, ("CACHE_BACKEND", "redis")][..], &certificates].concat(),
+        &[&[on, redis][..], &certificates].concat(),
         "please provide exclusively one of ca_cert_bytes or ca_cert_path",
     );
     let error = with(&[on, ("CACHE_BACKEND", "disk")]).unwrap_err().to_string();

@@ -9,6 +9,7 @@ use futures::TryFutureExt as _;
 use crate::{
     SqlStore, StoreError, Version,
     database::{Param, Row, Transaction, params},
+    place::Place,
     sql::{CREDENTIALS, new_id},
     state,
     writer::retried,
@@ -150,10 +151,11 @@ async fn insert(
 }
 
 /// Changes credentials in one transaction, of several servers one at a time; moves their revision if the
-/// operation says that it changed something.
+/// operation says that it changed something. Nobody else in this process moves it meanwhile.
 macro_rules! changed {
     ($store:expr, |$transaction:ident| $operation:expr) => {
         retried!({
+            let _guard = $store.shared.writing.credentials_lock.lock().await;
             let mut begun = $store.database.write().await?;
             let (head, written_at) = state::lock_row(&mut begun, CREDENTIALS).await?;
             $store.shared.writing.clock.observe(written_at);
@@ -166,6 +168,23 @@ macro_rules! changed {
 }
 
 impl SqlStore {
+    /// Learns of changes of credentials by other servers, if the version that was read from the database tells of
+    /// any.
+    pub(crate) async fn catch_up_with_credentials(&self, recorded: &Version) -> Result<(), StoreError> {
+        let writing = &self.shared.writing;
+        if *recorded == **writing.credentials.load() {
+            return Ok(());
+        }
+        // It may be that of before a change of our own, which must not be forgotten: look again when none is under
+        // way.
+        let _guard = writing.credentials_lock.lock().await;
+        let mut transaction = self.database.read().await?;
+        let version = state::version(&mut transaction, &Place::of(CREDENTIALS)).await?;
+        transaction.commit().await?;
+        writing.credentials.store(Arc::new(version));
+        Ok(())
+    }
+
     async fn commit_credentials(
         &self,
         mut transaction: Transaction<'_>,
@@ -209,7 +228,8 @@ async fn change(
 #[async_trait]
 impl AuthenticationStore for SqlStore {
     fn revision(&self) -> String {
-        self.shared.writing.credentials.load().text()
+        let Version { epoch, revision } = &**self.shared.writing.credentials.load();
+        format!("{epoch}/{revision}")
     }
 
     async fn create_authentication(&self, new: &NewAuthentication) -> Result<pb::Authentication, StoreError> {

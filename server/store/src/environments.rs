@@ -24,6 +24,21 @@ impl Environments {
         Self { default_key: key.to_owned(), default: store, others: BTreeMap::new() }
     }
 
+    /// The same environments, each as something made of it that is told its key.
+    #[must_use]
+    pub fn map(
+        self,
+        default: impl FnOnce(&str, Arc<dyn Store>) -> Arc<dyn Store>,
+        other: impl Fn(&str, Arc<dyn Environment>) -> Arc<dyn Environment>,
+    ) -> Self {
+        let Self { default_key, default: store, others } = self;
+        let others = others.into_iter().map(|(key, environment)| {
+            let mapped = other(&key, environment);
+            (key, mapped)
+        });
+        Self { default: default(&default_key, store), others: others.collect(), default_key }
+    }
+
     /// The store of the default environment.
     #[must_use]
     pub fn default_store(&self) -> &Arc<dyn Store> {
@@ -137,10 +152,10 @@ impl SqlEnvironments {
         let mut transaction = database.read().await?;
         let recorded = state::versions(&mut transaction).await?;
         transaction.commit().await?;
-        if let Some(version) = recorded.get(CREDENTIALS) {
-            self.default.shared.writing.credentials.store(Arc::new(version.clone()));
-        }
-        let mut outcome = Ok(());
+        let mut outcome = match recorded.get(CREDENTIALS) {
+            Some(version) => self.default.catch_up_with_credentials(version).await,
+            None => Ok(()),
+        };
         for store in std::iter::once(&self.default).chain(self.others.values()) {
             if let Some(version) = recorded.get(&store.place().row) {
                 outcome = outcome.and(store.catch_up_with(version).await);

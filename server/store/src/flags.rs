@@ -256,15 +256,17 @@ pub(crate) async fn delete(writer: &mut Writer, request: &pb::DeleteFlagRequest)
     let namespace = in_default_environment(&request.namespace_key);
     let of_request = params![namespace, &request.key];
     distributions::touch_users(writer, "v.namespace_key = ? AND v.flag_key = ?", of_request).await?;
-    let deleted = writer
-        .transaction
-        .execute(
-            r#"DELETE FROM flags WHERE namespace_key = ? AND "key" = ?"#,
-            params![namespace, &request.key],
-        )
-        .await?;
-    if deleted > 0 {
-        writer.touch_flag(namespace, &request.key);
+    remove(writer, namespace, &request.key).await
+}
+
+/// Deletes a flag of a stored namespace with everything in it; one that does not exist is deleted already.
+pub(crate) async fn remove(writer: &mut Writer, namespace: &str, key: &str) -> Result<(), StoreError> {
+    // In tables that Flipt made on CockroachDB rules do not refer to their flag (storage spec, section 4).
+    let of_flag = params![namespace, key];
+    writer.transaction.execute("DELETE FROM rules WHERE namespace_key = ? AND flag_key = ?", of_flag).await?;
+    let sql = r#"DELETE FROM flags WHERE namespace_key = ? AND "key" = ?"#;
+    if writer.transaction.execute(sql, of_flag).await? > 0 {
+        writer.touch_flag(namespace, key);
     }
     Ok(())
 }

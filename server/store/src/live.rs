@@ -27,6 +27,14 @@ pub struct NamespaceVersion {
     pub modified_at: Option<i64>,
 }
 
+impl NamespaceVersion {
+    /// Text of the last modification; empty if there was none.
+    #[must_use]
+    pub fn text(self) -> String {
+        self.modified_at.map(|micros| micros.to_string()).unwrap_or_default()
+    }
+}
+
 /// One compiled thing that a write replaces.
 pub(crate) enum Change {
     Namespace { key: String, content: Option<Namespace> },
@@ -62,9 +70,13 @@ impl Live {
     /// Text that changes with every write to a namespace, and never comes back.
     #[must_use]
     pub fn namespace_revision(&self, key: &str) -> String {
-        // One that does not exist may be created by any write.
-        let revision = self.namespaces.get(key).map_or(self.version.revision, |version| version.revision);
-        Version { epoch: self.version.epoch.clone(), revision }.text()
+        let epoch = &self.version.epoch;
+        match self.namespaces.get(key) {
+            // The time tells histories apart that count the same revisions: those before and after a restore.
+            Some(version) => format!("{epoch}/{}/{}", version.revision, version.text()),
+            // One that does not exist may be created by any write.
+            None => format!("{epoch}/{}", self.version.revision),
+        }
     }
 
     /// The state after a write: only what changed is compiled anew.

@@ -164,8 +164,11 @@ pub fn check_deletion(
 
 /// Deletes a namespace with everything in it.
 pub(crate) async fn remove(writer: &mut Writer, key: &str) -> Result<(), StoreError> {
-    // Flags first: their rules and rollouts hold the segments that the namespace takes along.
-    writer.transaction.execute("DELETE FROM flags WHERE namespace_key = ?", params![key]).await?;
+    // Rules and flags first: rules and rollouts hold the segments that the namespace takes along.
+    for table in ["rules", "flags"] {
+        let sql = format!("DELETE FROM {table} WHERE namespace_key = ?");
+        writer.transaction.execute(&sql, params![key]).await?;
+    }
     writer.transaction.execute(r#"DELETE FROM namespaces WHERE "key" = ?"#, params![key]).await?;
     writer.touch_namespace(key);
     Ok(())

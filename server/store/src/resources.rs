@@ -9,7 +9,7 @@ use flipt_proto::{flipt as pb, json_to_struct};
 use crate::{
     StoreError,
     database::{Param, params},
-    import, namespaces,
+    flags, import, namespaces,
     state::{self, Scope},
     variants,
     writer::Writer,
@@ -76,7 +76,7 @@ pub(crate) async fn apply(writer: &mut Writer, edit: &Edit, expected: &str) -> R
         }
         Edit::DeleteFlag(namespace, key) => {
             let stored = writer.place().stored(namespace);
-            delete(writer, "flags", &stored, key).await
+            flags::remove(writer, &stored, key).await
         }
         Edit::WriteSegment(namespace, segment, mode) => {
             let stored = in_namespace(writer, namespace).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn apply(writer: &mut Writer, edit: &Edit, expected: &str) -> R
         Edit::DeleteSegment(namespace, key) => {
             let stored = writer.place().stored(namespace);
             require_unused(writer, &stored, key).await?;
-            delete(writer, "segments", &stored, key).await
+            delete_segment(writer, &stored, key).await
         }
     }
 }
@@ -307,15 +307,11 @@ async fn require_unused(writer: &mut Writer, stored: &str, segment: &str) -> Res
     Ok(())
 }
 
-/// Deletes a flag or a segment; one that does not exist is deleted already.
-async fn delete(writer: &mut Writer, table: &'static str, stored: &str, key: &str) -> Result<(), StoreError> {
-    let sql = format!(r#"DELETE FROM {table} WHERE namespace_key = ? AND "key" = ?"#);
-    if writer.transaction.execute(&sql, params![stored, key]).await? > 0 {
-        if table == "flags" {
-            writer.touch_flag(stored, key);
-        } else {
-            writer.touch_segment(stored, key);
-        }
+/// Deletes a segment; one that does not exist is deleted already.
+async fn delete_segment(writer: &mut Writer, stored: &str, key: &str) -> Result<(), StoreError> {
+    let sql = r#"DELETE FROM segments WHERE namespace_key = ? AND "key" = ?"#;
+    if writer.transaction.execute(sql, params![stored, key]).await? > 0 {
+        writer.touch_segment(stored, key);
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ pub(crate) struct Writing {
     /// One write at a time, so that compiled states follow each other as commits do.
     pub(crate) lock: Arc<Mutex<()>>,
     pub(crate) clock: Clock,
+    /// One change of credentials at a time, so that their versions follow each other as commits do.
+    pub(crate) credentials_lock: Mutex<()>,
     /// Version of the credentials, as far as this process knows.
     pub(crate) credentials: ArcSwap<Version>,
 }

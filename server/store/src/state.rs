@@ -204,11 +204,6 @@ pub(crate) async fn namespace_version(
     found.as_ref().map(namespace_version_of).transpose()
 }
 
-/// Text of the namespace's last modification; empty if it was never written or does not exist.
-pub(crate) fn version_text(version: Option<NamespaceVersion>) -> String {
-    version.and_then(|version| version.modified_at).map(|micros| micros.to_string()).unwrap_or_default()
-}
-
 /// Whether the database finds keys in any letter case: on MySQL the collation of the column says so.
 async fn ignores_letter_case(transaction: &mut Transaction<'_>) -> Result<bool, StoreError> {
     if transaction.dialect() != Dialect::MySql {

@@ -211,7 +211,7 @@ impl Environment for SqlStore {
 
     async fn namespace_version(&self, key: &str) -> Result<String, StoreError> {
         let live = self.live();
-        Ok(state::version_text(live.namespaces.get(in_default_environment(key)).copied()))
+        Ok(live.namespaces.get(in_default_environment(key)).copied().unwrap_or_default().text())
     }
 
     async fn namespace_snapshot(
@@ -221,7 +221,7 @@ impl Environment for SqlStore {
         let mut transaction = self.database.read().await?;
         let version = state::namespace_version(&mut transaction, &self.stored(key)).await?;
         let snapshot = snapshot::read(&mut transaction, self.place(), key).await?;
-        Ok((snapshot, state::version_text(version)))
+        Ok((snapshot, version.unwrap_or_default().text()))
     }
 
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {

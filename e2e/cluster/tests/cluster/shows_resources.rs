@@ -1,6 +1,7 @@
 //! What people see of the custom resources with `kubectl`.
 
-use flipt_crds::{ConditionType, FliptFlag, Reason, ResourceStatus, condition};
+use flipt_crds::{CATEGORY, ConditionType, FliptFlag, GROUP, Reason, ResourceStatus, condition};
+use flipt_e2e::{PATIENCE, until};
 use flipt_e2e_cluster::{in_namespace, install_definitions, kubectl, resource_of};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -60,7 +61,14 @@ async fn one_command_lists_what_there_is_of_every_kind() {
         let again = flags.patch_status("flag", &params, &Patch::Apply(&patch)).await.unwrap();
         assert_eq!(again.metadata.resource_version, patched.metadata.resource_version);
 
-        let listed = kubectl(&["get", "flipt", "--namespace", &namespace]).await.unwrap();
+        // kubectl remembers which kinds there are, until it is asked for them.
+        until("kubectl knows all kinds", PATIENCE, || async {
+            let known = kubectl(&["api-resources", "--api-group", GROUP, "--no-headers"]).await.unwrap();
+            known.lines().count() == 7
+        })
+        .await
+        .unwrap();
+        let listed = kubectl(&["get", CATEGORY, "--namespace", &namespace]).await.unwrap();
         let lines: Vec<_> = listed.lines().map(words).collect();
         let has = |line: &[&str]| {
             assert!(lines.iter().any(|words| words.starts_with(line)), "{line:?} is not in\n{listed}");

@@ -7,5 +7,6 @@ mod databases;
 mod faults;
 mod lists;
 mod replicas;
+mod revisions;
 mod schema;
 mod writes;
