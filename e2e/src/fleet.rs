@@ -364,7 +364,12 @@ impl Client {
     }
 }
 
-type Shared = (Arc<AtomicBool>, Arc<Mutex<Outcome>>, Arc<Mutex<(Vec<Duration>, Vec<Duration>)>>);
+/// Times of reads, and of writes.
+type Times = (Vec<Duration>, Vec<Duration>);
+/// Keys of the flags that were created.
+type Keys = Arc<Mutex<Vec<String>>>;
+/// When to stop, and where to put what came of it.
+type Shared = (Arc<AtomicBool>, Arc<Mutex<Outcome>>, Arc<Mutex<Times>>);
 
 fn evaluation(flag: &str) -> Value {
     json!({ "namespaceKey": "default", "flagKey": flag, "entityId": "e" })
@@ -417,7 +422,7 @@ async fn read(
 
 async fn write(
     mut client: Client,
-    (counters, writer, created): (Arc<Vec<Counter>>, usize, Arc<Mutex<Vec<String>>>),
+    (counters, writer, created): (Arc<Vec<Counter>>, usize, Keys),
     pause: Duration,
     (stop, outcome, times): Shared,
 ) {

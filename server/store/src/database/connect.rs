@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use sqlx::{
     Executor as _, MySqlPool, PgPool, SqlitePool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
@@ -187,28 +188,32 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Unavailable`].
-    pub async fn write(&self) -> Result<Transaction<'static>, StoreError> {
-        let begin = self.dialect.begin_write();
-        let inner = match &self.pools {
-            Pools::Sqlite { writer, .. } => Inner::Sqlite(in_time(writer.begin_with(begin)).await?),
-            Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
-            Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
-        };
-        Ok(self.transaction(inner))
+    pub fn write(&self) -> BoxFuture<'_, Result<Transaction<'static>, StoreError>> {
+        Box::pin(async move {
+            let begin = self.dialect.begin_write();
+            let inner = match &self.pools {
+                Pools::Sqlite { writer, .. } => Inner::Sqlite(in_time(writer.begin_with(begin)).await?),
+                Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
+                Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
+            };
+            Ok(self.transaction(inner))
+        })
     }
 
     /// Starts a transaction that reads one consistent state.
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Unavailable`].
-    pub async fn read(&self) -> Result<Transaction<'static>, StoreError> {
-        let begin = self.dialect.begin_read();
-        let inner = match &self.pools {
-            Pools::Sqlite { readers, .. } => Inner::Sqlite(in_time(readers.begin_with(begin)).await?),
-            Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
-            Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
-        };
-        Ok(self.transaction(inner))
+    pub fn read(&self) -> BoxFuture<'_, Result<Transaction<'static>, StoreError>> {
+        Box::pin(async move {
+            let begin = self.dialect.begin_read();
+            let inner = match &self.pools {
+                Pools::Sqlite { readers, .. } => Inner::Sqlite(in_time(readers.begin_with(begin)).await?),
+                Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
+                Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
+            };
+            Ok(self.transaction(inner))
+        })
     }
 
     fn transaction(&self, inner: Inner<'static>) -> Transaction<'static> {

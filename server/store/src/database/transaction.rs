@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use sqlx::{AssertSqlSafe, MySql, Postgres, Sqlite};
 
 use super::{
@@ -36,6 +37,10 @@ pub(super) enum Inner<'c> {
     MySql(sqlx::Transaction<'c, MySql>),
 }
 
+/// Something that is under way. Boxed, because every store operation would otherwise contain the machinery of three
+/// drivers once per statement, which takes minutes to compile.
+type Boxed<'t, T> = BoxFuture<'t, Result<T, StoreError>>;
+
 impl Transaction<'_> {
     /// The dialect of the database.
     #[must_use]
@@ -47,57 +52,63 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Unavailable`]; so for all of these.
-    pub async fn execute(&mut self, sql: &str, params: &[Param]) -> Result<u64, StoreError> {
+    pub fn execute<'t>(&'t mut self, sql: &str, params: &'t [Param]) -> Boxed<'t, u64> {
         let (sql, prepared) = self.statement(sql);
-        match &mut self.inner {
-            Inner::Sqlite(transaction) => {
-                let query = bind_sqlite(sql, params).persistent(prepared);
-                Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
+        Box::pin(async move {
+            match &mut self.inner {
+                Inner::Sqlite(transaction) => {
+                    let query = bind_sqlite(sql, params).persistent(prepared);
+                    Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
+                }
+                Inner::Postgres(transaction) => {
+                    let query = bind_postgres(sql, params).persistent(prepared);
+                    Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
+                }
+                Inner::MySql(transaction) => {
+                    let query = bind_mysql(sql, params).persistent(prepared);
+                    Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
+                }
             }
-            Inner::Postgres(transaction) => {
-                let query = bind_postgres(sql, params).persistent(prepared);
-                Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
-            }
-            Inner::MySql(transaction) => {
-                let query = bind_mysql(sql, params).persistent(prepared);
-                Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
-            }
-        }
+        })
     }
 
     /// Runs a script of several statements without parameters.
     #[allow(clippy::missing_errors_doc)]
-    pub async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
+    pub fn script(&mut self, sql: &str) -> Boxed<'_, ()> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        match &mut self.inner {
-            Inner::Sqlite(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
-            Inner::Postgres(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
-            Inner::MySql(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
-        }
+        Box::pin(async move {
+            match &mut self.inner {
+                Inner::Sqlite(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
+                Inner::Postgres(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
+                Inner::MySql(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
+            }
+        })
     }
 
     /// All rows of a query.
     #[allow(clippy::missing_errors_doc)]
-    pub async fn fetch_all(&mut self, sql: &str, params: &[Param]) -> Result<Vec<Row>, StoreError> {
+    pub fn fetch_all<'t>(&'t mut self, sql: &str, params: &'t [Param]) -> Boxed<'t, Vec<Row>> {
         let (sql, prepared) = self.statement(sql);
-        match &mut self.inner {
-            Inner::Sqlite(transaction) => {
-                let query = bind_sqlite(sql, params).persistent(prepared);
-                let rows = in_time(query.fetch_all(&mut **transaction)).await?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
+        Box::pin(async move {
+            match &mut self.inner {
+                Inner::Sqlite(transaction) => {
+                    let query = bind_sqlite(sql, params).persistent(prepared);
+                    let rows = in_time(query.fetch_all(&mut **transaction)).await?;
+                    Ok(rows.into_iter().map(Row::Sqlite).collect())
+                }
+                Inner::Postgres(transaction) => {
+                    let query = bind_postgres(sql, params).persistent(prepared);
+                    let rows = in_time(query.fetch_all(&mut **transaction)).await?;
+                    Ok(rows.into_iter().map(Row::Postgres).collect())
+                }
+                Inner::MySql(transaction) => {
+                    let query = bind_mysql(sql, params).persistent(prepared);
+                    let rows = in_time(query.fetch_all(&mut **transaction)).await?;
+                    Ok(rows.into_iter().map(Row::MySql).collect())
+                }
             }
-            Inner::Postgres(transaction) => {
-                let query = bind_postgres(sql, params).persistent(prepared);
-                let rows = in_time(query.fetch_all(&mut **transaction)).await?;
-                Ok(rows.into_iter().map(Row::Postgres).collect())
-            }
-            Inner::MySql(transaction) => {
-                let query = bind_mysql(sql, params).persistent(prepared);
-                let rows = in_time(query.fetch_all(&mut **transaction)).await?;
-                Ok(rows.into_iter().map(Row::MySql).collect())
-            }
-        }
+        })
     }
 
     fn statement(&self, sql: &str) -> (String, bool) {
@@ -130,11 +141,12 @@ impl Transaction<'_> {
     /// nobody can tell whether the changes were made.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        match self.inner {
-            Inner::Sqlite(transaction) => in_time(transaction.commit()).await,
-            Inner::Postgres(transaction) => in_time(transaction.commit()).await,
-            Inner::MySql(transaction) => in_time(transaction.commit()).await,
-        }
+        let committing: BoxFuture<'_, Result<(), StoreError>> = match self.inner {
+            Inner::Sqlite(transaction) => Box::pin(in_time(transaction.commit())),
+            Inner::Postgres(transaction) => Box::pin(in_time(transaction.commit())),
+            Inner::MySql(transaction) => Box::pin(in_time(transaction.commit())),
+        };
+        committing.await
     }
 }
 
