@@ -19,13 +19,21 @@ RUST_MINOR := 95
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_FUZZ := "$(CACHE)/tools/bin/cargo-fuzz"
 
-.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit
+# What a real Kubernetes needs beside its own programs, and what builds images.
+# Debian's containerd would replace that of Docker: what is there is left alone.
+CLUSTER_PACKAGES := containernetworking-plugins iptables iproute2 openssl util-linux busybox-static
+CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(program)),,$(program)))
+CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
+IMAGE_PACKAGES := buildah ca-certificates
+
+.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit crds images cluster-tools e2e
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
+	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
 
-setup: ## Install what a fresh machine lacks
-	@missing=(); for package in $(PACKAGES); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
+# Installs those of some Debian packages that are missing.
+define install
+	@missing=(); for package in $(1); do dpkg -s "$$package" >/dev/null 2>&1 || missing+=("$$package"); done; \
 	if (( $${#missing[@]} )); then \
 		echo "installing $${missing[*]}"; \
 		as_root=env; (( EUID )) && as_root=sudo; \
@@ -33,6 +41,10 @@ setup: ## Install what a fresh machine lacks
 			echo 'create_main_cluster = false' | $$as_root tee /etc/postgresql-common/createcluster.conf >/dev/null; }; \
 		$$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends "$${missing[@]}"; \
 	fi
+endef
+
+setup: ## Install what a fresh machine lacks
+	$(call install,$(PACKAGES))
 	@command -v cargo >/dev/null || { echo "Rust is missing: install 1.$(RUST_MINOR) or later from https://rustup.rs" >&2; exit 1; }
 	@minor=$$(cargo --version | sed -E 's/^cargo 1\.([0-9]+).*/\1/'); \
 	(( minor >= $(RUST_MINOR) )) || { echo "$$(cargo --version) is too old: 1.$(RUST_MINOR) or later is needed (rustup update)" >&2; exit 1; }
@@ -91,6 +103,26 @@ bench: setup ## Benchmarks, as ratios against a floor measured in the same run; 
 	cargo bench --workspace
 	cargo build --quiet --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/measure_import" "$(CARGO_TARGET_DIR)/release/flipt"
+
+crds: setup ## Write the definitions of the custom resources anew
+	cargo run --quiet --package flipt-crds --bin crdgen
+
+images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make up their names
+	$(call install,$(IMAGE_PACKAGES))
+	@CACHE="$(CACHE)" images/all
+
+cluster-tools: setup ## Build a real Kubernetes for the tests from source, once: a quarter of an hour
+	$(call install,$(CLUSTER_PACKAGES) $(IMAGE_PACKAGES))
+	@CACHE="$(CACHE)" e2e/tools/build
+
+# A KUBECONFIG of the environment may be somebody's production: only one that is named counts.
+ifeq ($(origin KUBECONFIG),command line)
+e2e: setup
+	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" e2e/cluster/test $(TESTS)
+else
+e2e: cluster-tools ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; TESTS=part-of-a-name
+	@CACHE="$(CACHE)" e2e/cluster/test $(TESTS)
+endif
 
 audit: setup ## Licences and sources of every dependency
 	@command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$(CACHE)/tools" cargo-deny@0.20.2
