@@ -109,7 +109,7 @@ crds: setup ## Write the definitions of the custom resources anew
 
 images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make up their names
 	$(call install,$(IMAGE_PACKAGES))
-	@CACHE="$(CACHE)" images/all
+	@CACHE="$(CACHE)" charts/images/all
 
 cluster-tools: setup ## Build a real Kubernetes for the tests from source, once: a quarter of an hour
 	$(call install,$(CLUSTER_PACKAGES) $(IMAGE_PACKAGES))
