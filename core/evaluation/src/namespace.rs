@@ -49,6 +49,15 @@ impl Namespace {
         self.flag(key).or_else(|| self.flags().find(|flag| flag.key().eq_ignore_ascii_case(key)))
     }
 
+    /// The key of the segment with this key in any letter case, if there is none with exactly this key.
+    #[must_use]
+    pub fn segment_ignoring_case(&self, key: &str) -> Option<&str> {
+        let exact = self.segments.get(key);
+        let found = exact
+            .or_else(|| self.segments.iter().find(|segment| segment.shared_key().eq_ignore_ascii_case(key)));
+        found.map(|segment| segment.shared_key().as_ref())
+    }
+
     /// All flags in list order.
     pub fn flags(&self) -> impl Iterator<Item = &Arc<Flag>> {
         self.flags.iter()

@@ -37,6 +37,10 @@ impl<T> Fails<T> for Result<T, StoreError> {
                 // What is wrong with it is no client's business.
                 return Error::new(code, "failed to connect to database");
             }
+            if matches!(error, StoreError::Database(_)) {
+                // Neither is what a driver says.
+                return Error::new(code, "the database refused a statement; the server's log says why");
+            }
             Error::new(code, error.to_string())
         })
     }

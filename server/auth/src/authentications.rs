@@ -47,7 +47,7 @@ pub(crate) fn failed(error: StoreError) -> Error {
         StoreError::Contended => Error::new(Code::Unavailable, error.to_string()),
         error => {
             tracing::error!(error = %error, "store of credentials failed");
-            Error::new(Code::Internal, error.to_string())
+            Error::new(Code::Internal, "the store of credentials failed; the server's log says why")
         }
     }
 }

@@ -32,7 +32,7 @@ impl Authentications {
             pause = match self.clean_up_once(pb::Method::Token, token.cleanup).await {
                 Ok(pause) => pause,
                 // Servers that may write to the database remove them.
-                Err(StoreError::ReadOnly) => return shutdown.await,
+                Err(StoreError::ReadOnly) => FAILURE_PAUSE,
                 Err(error) => {
                     tracing::error!(error = %error, "expired credentials not removed");
                     FAILURE_PAUSE

@@ -6,8 +6,7 @@ use flipt_cache::{Cache, Cached, CachedAuthentications};
 use flipt_config::{Config, StorageType};
 use flipt_declarative::{DeclarativeStore, Folder, Follower, OpenError};
 use flipt_store::{
-    AuthenticationStore, Database, Environments, NoAuthentications, SqlEnvironments, StoreError,
-    migrations::Policy,
+    AuthenticationStore, Database, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
 };
 use flipt_telemetry::Registry;
 use tokio::sync::Notify;
@@ -144,8 +143,7 @@ async fn listen(database: &Database, told: &Notify) {
     loop {
         match database.listen().await {
             Ok(None) => return,
-            // A replica of the database that only reads: there is nobody who could tell.
-            Err(StoreError::ReadOnly) => return,
+            // Also a replica of the database that only reads, which may become a primary.
             Err(error) => tracing::debug!(error = %error, "not listening to the database"),
             Ok(Some(mut listener)) => {
                 while listener.changed().await.is_ok() {

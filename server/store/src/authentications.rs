@@ -12,7 +12,7 @@ use crate::{
     place::Place,
     sql::{CREDENTIALS, new_id},
     state,
-    writer::retried,
+    writer::{in_turn, looked_up, retried},
 };
 
 const COLUMNS: &str = "id, method, metadata, expires_at, created_at, updated_at, hashed_client_token";
@@ -155,7 +155,7 @@ async fn insert(
 macro_rules! changed {
     ($store:expr, |$transaction:ident| $operation:expr) => {
         retried!({
-            let _guard = $store.shared.writing.credentials_lock.lock().await;
+            let _guard = in_turn($store.shared.writing.credentials_lock.lock()).await?;
             let mut begun = $store.database.write().await?;
             let (head, written_at) = state::lock_row(&mut begun, CREDENTIALS).await?;
             $store.shared.writing.clock.observe(written_at);
@@ -178,9 +178,8 @@ impl SqlStore {
         // It may be that of before a change of our own, which must not be forgotten: look again when none is under
         // way.
         let _guard = writing.credentials_lock.lock().await;
-        let mut transaction = self.database.read().await?;
-        let version = state::version(&mut transaction, &Place::of(CREDENTIALS)).await?;
-        transaction.commit().await?;
+        let place = Place::of(CREDENTIALS);
+        let version = looked_up!(self.database, |transaction| state::version(transaction, &place))?;
         writing.credentials.store(Arc::new(version));
         Ok(())
     }
@@ -249,22 +248,20 @@ impl AuthenticationStore for SqlStore {
         &self,
         token_hash: &str,
     ) -> Result<Option<(pb::Authentication, String)>, StoreError> {
-        let mut transaction = self.database.read().await?;
         let sql = format!("SELECT {COLUMNS} FROM authentications WHERE hashed_client_token = ?");
-        let row = transaction.fetch_optional(&sql, params![token_hash]).await?;
+        let row =
+            looked_up!(self.database, |transaction| transaction.fetch_optional(&sql, params![token_hash]))?;
         row.map(|row| Ok((from_row(&row)?, row.text(6)?))).transpose()
     }
 
     async fn get_authentication(&self, id: &str) -> Result<Option<pb::Authentication>, StoreError> {
-        let mut transaction = self.database.read().await?;
-        get(&mut transaction, id).await
+        looked_up!(self.database, |transaction| get(transaction, id))
     }
 
     async fn list_authentications(
         &self,
         page: AuthenticationPage,
     ) -> Result<(Vec<pb::Authentication>, bool), StoreError> {
-        let mut transaction = self.database.read().await?;
         let (filter, method): (_, &[Param]) =
             if page.method == 0 { ("", &[]) } else { ("WHERE method = ?", params![page.method]) };
         // One more than asked for tells whether more follow.
@@ -274,7 +271,7 @@ impl AuthenticationStore for SqlStore {
         let sql = format!(
             "SELECT {COLUMNS} FROM authentications {filter} ORDER BY created_at, id LIMIT {limit} OFFSET {offset}"
         );
-        let rows = transaction.fetch_all(&sql, method).await?;
+        let rows = looked_up!(self.database, |transaction| transaction.fetch_all(&sql, method))?;
         let mut list = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
         let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
         let more = list.len() > wanted;

@@ -66,6 +66,51 @@ impl Touched {
     }
 }
 
+/// What is touched, spelt as it is stored, on databases that find keys in any letter case. What is gone is spelt as
+/// the state before had it.
+pub(crate) async fn spelt_as_stored(
+    transaction: &mut Transaction<'_>,
+    place: &Place,
+    before: &Live,
+    touched: BTreeSet<Touched>,
+) -> Result<BTreeSet<Touched>, StoreError> {
+    if !transaction.ignores_letter_case() {
+        return Ok(touched);
+    }
+    let mut spelt = BTreeSet::new();
+    for touched in touched {
+        let sql = r#"SELECT "key" FROM namespaces WHERE "key" = ?"#;
+        let stored = transaction.fetch_optional(sql, params![touched.namespace()]).await?;
+        let namespace = match stored {
+            Some(row) => row.text(0)?,
+            None => {
+                let asked = place.namespace(touched.namespace());
+                let known = before.namespaces.keys().find(|key| key.eq_ignore_ascii_case(asked));
+                known.map_or_else(|| touched.namespace().to_owned(), |key| place.stored(key))
+            }
+        };
+        let compiled = before.snapshot.namespace(place.namespace(&namespace));
+        spelt.insert(match touched {
+            Touched::Namespace(_) => Touched::Namespace(namespace),
+            Touched::Flag(_, key) => {
+                let sql = r#"SELECT "key" FROM flags WHERE namespace_key = ? AND "key" = ?"#;
+                let stored = transaction.fetch_optional(sql, params![&namespace, &key]).await?;
+                let known = || Some(compiled?.flag_ignoring_case(&key)?.key().to_owned());
+                let spelling = stored.map(|row| row.text(0)).transpose()?.or_else(known).unwrap_or(key);
+                Touched::Flag(namespace, spelling)
+            }
+            Touched::Segment(_, key) => {
+                let sql = r#"SELECT "key" FROM segments WHERE namespace_key = ? AND "key" = ?"#;
+                let stored = transaction.fetch_optional(sql, params![&namespace, &key]).await?;
+                let known = || Some(compiled?.segment_ignoring_case(&key)?.to_owned());
+                let spelling = stored.map(|row| row.text(0)).transpose()?.or_else(known).unwrap_or(key);
+                Touched::Segment(namespace, spelling)
+            }
+        });
+    }
+    Ok(spelt)
+}
+
 /// The namespaces that are touched as wholes.
 fn whole(touched: &BTreeSet<Touched>) -> BTreeSet<&str> {
     let whole = touched.iter().filter(|touched| matches!(touched, Touched::Namespace(_)));

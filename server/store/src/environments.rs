@@ -6,7 +6,7 @@ use flipt_model::DEFAULT_ENVIRONMENT;
 
 use crate::{
     AuthenticationStore, Database, Environment, SqlStore, Store, StoreError, database::params,
-    sql::CREDENTIALS, state,
+    sql::CREDENTIALS, state, writer::looked_up,
 };
 
 /// The environments of a server. One of them is the default: the one that the v1 API knows.
@@ -149,9 +149,7 @@ impl SqlEnvironments {
     /// [`StoreError`] of the first environment that failed; the others caught up all the same.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let database = self.default.database();
-        let mut transaction = database.read().await?;
-        let recorded = state::versions(&mut transaction).await?;
-        transaction.commit().await?;
+        let recorded = looked_up!(database, |transaction| state::versions(transaction))?;
         let mut outcome = match recorded.get(CREDENTIALS) {
             Some(version) => self.default.catch_up_with_credentials(version).await,
             None => Ok(()),

@@ -77,8 +77,11 @@ impl From<sqlx::Error> for StoreError {
             _ => return Self::Database(error),
         };
         match code.as_str() {
-            // Shutting down, starting up, too many connections (PostgreSQL); shutting down (MySQL).
-            "57P01" | "57P02" | "57P03" | "53300" | "08S01" | "08004" => Self::Unavailable(error.to_string()),
+            // Shutting down, starting up, too many connections, timeouts, a pooler that has lost its server
+            // (PostgreSQL, PgBouncer); an ambiguous commit (CockroachDB); shutting down, too many connections (MySQL);
+            // credentials that no longer count.
+            "57P01" | "57P02" | "57P03" | "57P04" | "53300" | "57014" | "55P03" | "08P01" | "40003"
+            | "08S01" | "08004" | "28000" | "28P01" => Self::Unavailable(error.to_string()),
             // SQLite's lock, after having waited for it.
             "5" | "261" | "517" => Self::Unavailable(error.to_string()),
             "22001" => {
@@ -88,6 +91,7 @@ impl From<sqlx::Error> for StoreError {
             // A database, or a server of it, that only reads.
             "25006" | "8" => Self::ReadOnly,
             _ if is_read_only_mysql(&error) => Self::ReadOnly,
+            _ if is_unavailable_mysql(&error) => Self::Unavailable(error.to_string()),
             _ => Self::Database(error),
         }
     }
@@ -101,6 +105,12 @@ fn is_read_only_mysql(error: &sqlx::Error) -> bool {
         Some(1290) => error.message().contains("read"),
         _ => false,
     }
+}
+
+/// Lock wait timeout, query interrupted, connection killed, too many connections of a user, shutting down.
+fn is_unavailable_mysql(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    matches!(mysql_number(error.as_ref()), Some(1205 | 1317 | 1927 | 1203 | 1053 | 1045))
 }
 
 /// MySQL's own number of an error.

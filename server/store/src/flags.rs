@@ -254,8 +254,6 @@ pub(crate) async fn update(
 
 pub(crate) async fn delete(writer: &mut Writer, request: &pb::DeleteFlagRequest) -> Result<(), StoreError> {
     let namespace = in_default_environment(&request.namespace_key);
-    let of_request = params![namespace, &request.key];
-    distributions::touch_users(writer, "v.namespace_key = ? AND v.flag_key = ?", of_request).await?;
     remove(writer, namespace, &request.key).await
 }
 
@@ -263,6 +261,7 @@ pub(crate) async fn delete(writer: &mut Writer, request: &pb::DeleteFlagRequest)
 pub(crate) async fn remove(writer: &mut Writer, namespace: &str, key: &str) -> Result<(), StoreError> {
     // In tables that Flipt made on CockroachDB rules do not refer to their flag (storage spec, section 4).
     let of_flag = params![namespace, key];
+    distributions::touch_users(writer, "v.namespace_key = ? AND v.flag_key = ?", of_flag).await?;
     writer.transaction.execute("DELETE FROM rules WHERE namespace_key = ? AND flag_key = ?", of_flag).await?;
     let sql = r#"DELETE FROM flags WHERE namespace_key = ? AND "key" = ?"#;
     if writer.transaction.execute(sql, of_flag).await? > 0 {

@@ -9,7 +9,7 @@ use flipt_proto::{flipt as pb, json_to_struct};
 use crate::{
     StoreError,
     database::{Param, params},
-    flags, import, namespaces,
+    distributions, flags, import, namespaces,
     state::{self, Scope},
     variants,
     writer::Writer,
@@ -387,6 +387,8 @@ async fn replace_variants(
         if wanted.variant(&variant.key).is_some() {
             ids.insert(variant.key, variant.id);
         } else {
+            // Rules of other flags may give it out.
+            distributions::touch_users(writer, "v.id = ?", params![&variant.id]).await?;
             let sql = "DELETE FROM variants WHERE id = ?";
             writer.transaction.execute(sql, params![&variant.id]).await?;
         }

@@ -14,7 +14,7 @@ use crate::{
     namespaces,
     place::{Place, in_default_environment},
     state::{self, Scope},
-    writer::written,
+    writer::{looked_up, retried, written},
 };
 
 /// Row of the credentials' version among those of the environments. No environment can be called so.
@@ -63,6 +63,7 @@ impl SqlStore {
     /// [`StoreError`] if the state cannot be read.
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         let writing = Writing::default();
+        database.learn_letter_case().await?;
         let credentials = open_row(&database, &Place::of(CREDENTIALS), None).await?;
         writing.credentials.store(Arc::new(credentials));
         Self::open_place(database, Place::of_default(), Arc::new(writing)).await
@@ -78,10 +79,11 @@ impl SqlStore {
 
     async fn open_place(database: Database, place: Place, writing: Arc<Writing>) -> Result<Self, StoreError> {
         open_row(&database, &place, Some(writing.clock.now())).await?;
-        let mut transaction = database.read().await?;
-        let version = state::version(&mut transaction, &place).await?;
-        let live = state::load_live(&mut transaction, &place, version).await?;
-        transaction.commit().await?;
+        let live = retried!({
+            let mut transaction = database.read().await?;
+            let version = state::version(&mut transaction, &place).await?;
+            state::load_live(&mut transaction, &place, version).await
+        })?;
         Ok(Self {
             database,
             shared: Arc::new(Shared {
@@ -147,9 +149,7 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError`]; then the compiled state stays as it was.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        let mut transaction = self.database.read().await?;
-        let recorded = state::version(&mut transaction, self.place()).await?;
-        transaction.commit().await?;
+        let recorded = looked_up!(self.database, |transaction| state::version(transaction, self.place()))?;
         self.catch_up_with(&recorded).await
     }
 
@@ -161,13 +161,15 @@ impl SqlStore {
         // Our own writes move the version too: look again when none is under way.
         let _guard = self.shared.writing.lock.lock().await;
         let before = self.shared.live.load_full();
-        let mut transaction = self.database.read().await?;
-        let version = state::version(&mut transaction, self.place()).await?;
-        if version == before.version {
-            return Ok(());
-        }
-        let live = changes::catch_up(&mut transaction, self.place(), &before, version).await?;
-        transaction.commit().await?;
+        let live = retried!({
+            let mut transaction = self.database.read().await?;
+            let version = state::version(&mut transaction, self.place()).await?;
+            if version == before.version {
+                return Ok(None);
+            }
+            changes::catch_up(&mut transaction, self.place(), &before, version).await.map(Some)
+        })?;
+        let Some(live) = live else { return Ok(()) };
         let revision = live.version.revision;
         self.shared.live.store(Arc::new(live));
         self.shared.revision.send_replace(revision);
@@ -183,17 +185,12 @@ impl SqlStore {
 
 /// The version in a row, which is created if it does not exist.
 async fn open_row(database: &Database, place: &Place, now: Option<i64>) -> Result<Version, StoreError> {
-    let mut transaction = database.read().await?;
-    if let Some(version) = state::find_version(&mut transaction, &place.row).await? {
-        transaction.commit().await?;
+    let known = looked_up!(database, |transaction| state::find_version(transaction, &place.row))?;
+    if let Some(version) = known {
         return Ok(version);
     }
-    drop(transaction);
     create_row(database, place, now).await?;
-    let mut transaction = database.read().await?;
-    let version = state::version(&mut transaction, place).await?;
-    transaction.commit().await?;
-    Ok(version)
+    looked_up!(database, |transaction| state::version(transaction, place))
 }
 
 /// Creates the row of a version. With an instant, the environment's protected default namespace too.

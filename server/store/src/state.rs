@@ -12,9 +12,10 @@ use flipt_model::{
 
 use crate::{
     Database, Live, StoreError,
-    database::{Dialect, Param, Row, Transaction, params},
+    database::{Param, Row, Transaction, params},
     live::NamespaceVersion,
     place::Place,
+    writer::{looked_up, retried},
 };
 
 /// Version of an environment's whole state.
@@ -204,17 +205,6 @@ pub(crate) async fn namespace_version(
     found.as_ref().map(namespace_version_of).transpose()
 }
 
-/// Whether the database finds keys in any letter case: on MySQL the collation of the column says so.
-async fn ignores_letter_case(transaction: &mut Transaction<'_>) -> Result<bool, StoreError> {
-    if transaction.dialect() != Dialect::MySql {
-        return Ok(false);
-    }
-    let sql = "SELECT collation_name FROM information_schema.columns
-               WHERE table_schema = DATABASE() AND table_name = 'flags' AND column_name = 'key'";
-    let collation = transaction.fetch_optional(sql, &[]).await?.map(|row| row.text(0)).transpose()?;
-    Ok(collation.is_some_and(|collation| collation.ends_with("_ci")))
-}
-
 /// Reads and compiles the whole state of an environment at the version that the transaction sees.
 pub(crate) async fn load_live(
     transaction: &mut Transaction<'_>,
@@ -229,7 +219,7 @@ pub(crate) async fn load_live(
         .map(|row| Ok((place.namespace(&row.text(2)?).to_owned(), namespace_version_of(row)?)))
         .collect::<Result<_, StoreError>>()?;
     let mut snapshot = flipt_evaluation::Snapshot::compile(&state);
-    if ignores_letter_case(transaction).await? {
+    if transaction.ignores_letter_case() {
         snapshot = snapshot.ignoring_letter_case();
     }
     Ok(Live { snapshot, version, namespaces: Arc::new(namespaces) })
@@ -241,10 +231,8 @@ pub(crate) async fn load_live(
 /// # Errors
 /// [`StoreError`].
 pub async fn read_snapshot(database: &Database) -> Result<Snapshot, StoreError> {
-    let mut transaction = database.read().await?;
-    let snapshot = load(&mut transaction, &Place::of_default(), &Scope::All).await?;
-    transaction.commit().await?;
-    Ok(snapshot)
+    let place = Place::of_default();
+    looked_up!(database, |transaction| load(transaction, &place, &Scope::All))
 }
 
 /// Reads state with its version, in one transaction of its own.
@@ -253,11 +241,12 @@ pub(crate) async fn read(
     place: &Place,
     scope: &Scope<'_>,
 ) -> Result<(Snapshot, Version), StoreError> {
-    let mut transaction = database.read().await?;
-    let version = version(&mut transaction, place).await?;
-    let snapshot = load(&mut transaction, place, scope).await?;
-    transaction.commit().await?;
-    Ok((snapshot, version))
+    retried!({
+        let mut transaction = database.read().await?;
+        let version = version(&mut transaction, place).await?;
+        let snapshot = load(&mut transaction, place, scope).await?;
+        Ok((snapshot, version))
+    })
 }
 
 /// Reads state. Lists come in the order of the product: creation time, rank for rules and rollouts.
@@ -283,7 +272,7 @@ pub(crate) async fn load(
             description: row.text(2)?,
             ..Namespace::default()
         };
-        positions.insert(stored, snapshot.namespaces.len());
+        positions.insert(transaction.comparable(stored), snapshot.namespaces.len());
         snapshot.namespaces.push(namespace);
     }
     for (namespace, segment) in load_segments(transaction, place, scope).await? {
@@ -299,6 +288,23 @@ pub(crate) async fn load(
     Ok(snapshot)
 }
 
+/// Namespace and key that a row belongs to, to be compared with those of other rows.
+fn owner_of(transaction: &Transaction<'_>, row: &Row) -> Result<(String, String), StoreError> {
+    Ok((transaction.comparable(row.text(0)?), transaction.comparable(row.text(1)?)))
+}
+
+/// The key of a segment that rows with this alias refer to, as the segment itself spells it; and what must be joined
+/// to know it.
+fn segment_spelling(transaction: &Transaction<'_>, alias: &str) -> (String, String) {
+    if !transaction.ignores_letter_case() {
+        return (format!("{alias}.segment_key"), String::new());
+    }
+    let join = format!(
+        r#"JOIN segments g ON g.namespace_key = {alias}.namespace_key AND g."key" = {alias}.segment_key"#
+    );
+    (r#"g."key""#.to_owned(), join)
+}
+
 async fn load_segments(
     transaction: &mut Transaction<'_>,
     place: &Place,
@@ -311,7 +317,7 @@ async fn load_segments(
     );
     let mut constraints: HashMap<(String, String), Vec<Constraint>> = HashMap::new();
     for row in transaction.fetch_all(&sql, &values).await? {
-        constraints.entry((row.text(0)?, row.text(1)?)).or_default().push(Constraint {
+        constraints.entry(owner_of(transaction, &row)?).or_default().push(Constraint {
             constraint_type: ConstraintType::from_number(row.int32(2)?),
             property: row.text(3)?,
             operator: row.text(4)?,
@@ -326,9 +332,9 @@ async fn load_segments(
     );
     let mut segments = Vec::new();
     for row in transaction.fetch_all(&sql, &values).await? {
-        let owner = (row.text(0)?, row.text(1)?);
+        let owner = owner_of(transaction, &row)?;
         let segment = Segment {
-            key: owner.1.clone(),
+            key: row.text(1)?,
             name: row.text(2)?,
             description: row.text(3)?,
             match_type: MatchType::from_number(row.int32(4)?),
@@ -345,10 +351,7 @@ async fn load_flags(
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, Flag)>, StoreError> {
     let Some((filter, values)) = scope.of_flags(place, "flag_key") else { return Ok(Vec::new()) };
-    type Owner = (String, String);
-    let owner = |row: &Row| -> Result<Owner, StoreError> { Ok((row.text(0)?, row.text(1)?)) };
-
-    let mut variants: HashMap<Owner, Vec<(String, Variant)>> = HashMap::new();
+    let mut variants: HashMap<(String, String), Vec<(String, Variant)>> = HashMap::new();
     let sql = format!(
         "SELECT t.namespace_key, t.flag_key, t.id, t.key, t.name, t.description, t.attachment
          FROM variants t WHERE {filter} ORDER BY t.created_at, t.id"
@@ -361,7 +364,7 @@ async fn load_flags(
             description: row.text(5)?,
             attachment: flipt_model::validation::compact_json(&attachment).unwrap_or(attachment),
         };
-        variants.entry(owner(&row)?).or_default().push((row.text(2)?, variant));
+        variants.entry(owner_of(transaction, &row)?).or_default().push((row.text(2)?, variant));
     }
 
     let mut rules = load_rules(transaction, &filter, &values).await?;
@@ -374,11 +377,11 @@ async fn load_flags(
     );
     let mut flags = Vec::new();
     for row in transaction.fetch_all(&sql, &values).await? {
-        let owner = owner(&row)?;
+        let owner = owner_of(transaction, &row)?;
         let variants = variants.remove(&owner).unwrap_or_default();
         let default_id = row.text(7)?;
         let flag = Flag {
-            key: owner.1.clone(),
+            key: row.text(1)?,
             name: row.text(2)?,
             description: row.text(3)?,
             enabled: row.bool(4)?,
@@ -407,8 +410,9 @@ async fn load_rules(
     filter: &str,
     values: &[Param],
 ) -> Result<HashMap<(String, String), Vec<Rule>>, StoreError> {
+    let (spelling, join) = segment_spelling(transaction, "s");
     let sql = format!(
-        "SELECT s.rule_id, s.segment_key FROM rule_segments s JOIN rules t ON t.id = s.rule_id
+        "SELECT s.rule_id, {spelling} FROM rule_segments s JOIN rules t ON t.id = s.rule_id {join}
          WHERE {filter} ORDER BY s.position, s.segment_key"
     );
     let mut segments: HashMap<String, Vec<String>> = HashMap::new();
@@ -441,7 +445,7 @@ async fn load_rules(
             );
             continue;
         };
-        rules.entry((row.text(0)?, row.text(1)?)).or_default().push(Rule {
+        rules.entry(owner_of(transaction, &row)?).or_default().push(Rule {
             rank: row.int32(3)?,
             segments,
             operator: SegmentOperator::from_number(row.int32(4)?),
@@ -465,10 +469,11 @@ async fn load_rollouts(
         let rule = RolloutRule::Threshold { percentage: row.percentage(1)?, value: row.bool(2)? };
         rules.insert(row.text(0)?, rule);
     }
+    let (spelling, join) = segment_spelling(transaction, "r");
     let sql = format!(
-        "SELECT s.rollout_id, s.value, s.segment_operator, r.segment_key FROM rollout_segments s
+        "SELECT s.rollout_id, s.value, s.segment_operator, {spelling} FROM rollout_segments s
          JOIN rollouts t ON t.id = s.rollout_id
-         JOIN rollout_segment_references r ON r.rollout_segment_id = s.id
+         JOIN rollout_segment_references r ON r.rollout_segment_id = s.id {join}
          WHERE {filter} ORDER BY r.position, r.segment_key"
     );
     for row in transaction.fetch_all(&sql, values).await? {
@@ -499,7 +504,7 @@ async fn load_rollouts(
             continue;
         };
         let rollout = Rollout { rank: row.int32(3)?, description: row.text(4)?, rule };
-        rollouts.entry((row.text(0)?, row.text(1)?)).or_default().push(rollout);
+        rollouts.entry(owner_of(transaction, &row)?).or_default().push(rollout);
     }
     Ok(rollouts)
 }

@@ -13,7 +13,7 @@ use crate::{
     resources, rollouts, rules, segments, snapshot,
     state::{self, Scope},
     variants,
-    writer::written,
+    writer::{looked_up, retried, written},
 };
 
 /// The flag state of one environment: compiled, versioned, and written as whole resources.
@@ -218,10 +218,12 @@ impl Environment for SqlStore {
         &self,
         key: &str,
     ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError> {
-        let mut transaction = self.database.read().await?;
-        let version = state::namespace_version(&mut transaction, &self.stored(key)).await?;
-        let snapshot = snapshot::read(&mut transaction, self.place(), key).await?;
-        Ok((snapshot, version.unwrap_or_default().text()))
+        retried!({
+            let mut transaction = self.database.read().await?;
+            let version = state::namespace_version(&mut transaction, &self.stored(key)).await?;
+            let snapshot = snapshot::read(&mut transaction, self.place(), key).await?;
+            Ok((snapshot, version.unwrap_or_default().text()))
+        })
     }
 
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError> {
@@ -236,56 +238,46 @@ impl Environment for SqlStore {
 #[async_trait]
 impl Store for SqlStore {
     async fn get_namespace(&self, request: &pb::GetNamespaceRequest) -> Result<pb::Namespace, StoreError> {
-        let mut transaction = self.database.read().await?;
-        namespaces::get(&mut transaction, request).await
+        looked_up!(self.database, |transaction| namespaces::get(transaction, request))
     }
 
     async fn list_namespaces(
         &self,
         request: &pb::ListNamespaceRequest,
     ) -> Result<pb::NamespaceList, StoreError> {
-        let mut transaction = self.database.read().await?;
-        namespaces::list(&mut transaction, request).await
+        looked_up!(self.database, |transaction| namespaces::list(transaction, request))
     }
 
     async fn get_flag(&self, request: &pb::GetFlagRequest) -> Result<pb::Flag, StoreError> {
-        let mut transaction = self.database.read().await?;
-        flags::get(&mut transaction, request).await
+        looked_up!(self.database, |transaction| flags::get(transaction, request))
     }
 
     async fn list_flags(&self, request: &pb::ListFlagRequest) -> Result<pb::FlagList, StoreError> {
-        let mut transaction = self.database.read().await?;
-        flags::list(&mut transaction, request).await
+        looked_up!(self.database, |transaction| flags::list(transaction, request))
     }
 
     async fn get_segment(&self, request: &pb::GetSegmentRequest) -> Result<pb::Segment, StoreError> {
-        let mut transaction = self.database.read().await?;
-        segments::get(&mut transaction, request).await
+        looked_up!(self.database, |transaction| segments::get(transaction, request))
     }
 
     async fn list_segments(&self, request: &pb::ListSegmentRequest) -> Result<pb::SegmentList, StoreError> {
-        let mut transaction = self.database.read().await?;
-        segments::list(&mut transaction, request).await
+        looked_up!(self.database, |transaction| segments::list(transaction, request))
     }
 
     async fn get_rule(&self, request: &pb::GetRuleRequest) -> Result<pb::Rule, StoreError> {
-        let mut transaction = self.database.read().await?;
-        rules::get(&mut transaction, request).await
+        looked_up!(self.database, |transaction| rules::get(transaction, request))
     }
 
     async fn list_rules(&self, request: &pb::ListRuleRequest) -> Result<pb::RuleList, StoreError> {
-        let mut transaction = self.database.read().await?;
-        rules::list(&mut transaction, request).await
+        looked_up!(self.database, |transaction| rules::list(transaction, request))
     }
 
     async fn get_rollout(&self, request: &pb::GetRolloutRequest) -> Result<pb::Rollout, StoreError> {
-        let mut transaction = self.database.read().await?;
-        rollouts::get(&mut transaction, request).await
+        looked_up!(self.database, |transaction| rollouts::get(transaction, request))
     }
 
     async fn list_rollouts(&self, request: &pb::ListRolloutRequest) -> Result<pb::RolloutList, StoreError> {
-        let mut transaction = self.database.read().await?;
-        rollouts::list(&mut transaction, request).await
+        looked_up!(self.database, |transaction| rollouts::list(transaction, request))
     }
 
     async fn create_namespace(

@@ -20,7 +20,7 @@ use crate::{
 /// How often a write is tried that loses against others.
 const ATTEMPTS: u32 = 8;
 /// How long a write waits for those before it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest pause after the first loss; doubled after each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -58,6 +58,18 @@ macro_rules! written {
     };
 }
 pub(crate) use written;
+
+/// Performs a read in one transaction, of one consistent state. CockroachDB may make even that lose.
+macro_rules! looked_up {
+    ($database:expr, |$transaction:ident| $operation:expr) => {
+        $crate::writer::retried!({
+            let mut begun = $database.read().await?;
+            let $transaction = &mut begun;
+            $operation.await
+        })
+    };
+}
+pub(crate) use looked_up;
 
 /// How often a transaction has lost against others.
 #[derive(Default)]
@@ -131,12 +143,18 @@ impl SqlStore {
     /// Starts a write. It has the environment for itself: what it finds is what it changes.
     pub(crate) async fn begin(&self) -> Result<Writer, StoreError> {
         let locking = Arc::clone(&self.shared.writing.lock).lock_owned();
-        let guard = timeout(PATIENCE, locking)
-            .await
-            .map_err(|_| StoreError::Unavailable(format!("not written for {} s", PATIENCE.as_secs())))?;
+        let guard = in_turn(locking).await?;
         let mut transaction = self.database.write().await?;
         let (head, written_at) = state::lock_row(&mut transaction, &self.place().row).await?;
         self.shared.writing.clock.observe(written_at);
+        let before = self.shared.live.load_full();
+        if head != before.version {
+            // Others have written meanwhile. Nobody moves the version now, and this write may take long: evaluations
+            // should not wait for its end.
+            let live = changes::catch_up(&mut transaction, self.place(), &before, head.clone()).await?;
+            self.shared.revision.send_replace(live.version.revision);
+            self.shared.live.store(Arc::new(live));
+        }
         Ok(Writer {
             transaction,
             head,
@@ -148,6 +166,13 @@ impl SqlStore {
     }
 }
 
+/// Waits for those before, but not for ever: while the database is gone, each of them takes its time.
+pub(crate) async fn in_turn<G>(locking: impl Future<Output = G>) -> Result<G, StoreError> {
+    timeout(PATIENCE, locking).await.map_err(|_| {
+        StoreError::Unavailable(format!("writes have been waiting for {} s", PATIENCE.as_secs()))
+    })
+}
+
 async fn finish(writer: Writer) -> Result<Version, StoreError> {
     if writer.touched.is_empty() {
         writer.transaction.commit().await?;
@@ -156,6 +181,8 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
     let now = writer.now();
     let Writer { mut transaction, head, touched, shared, guard, notifies } = writer;
     let place = &shared.place;
+    let before = shared.live.load_full();
+    let touched = changes::spelt_as_stored(&mut transaction, place, &before, touched).await?;
     let version = Version { epoch: head.epoch, revision: head.revision + 1 };
     state::set_revision(&mut transaction, &place.row, version.revision, now).await?;
     let namespaces: BTreeSet<&str> = touched.iter().map(Touched::namespace).collect();
@@ -168,7 +195,6 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
     if notifies {
         database::notify(&mut transaction).await?;
     }
-    let before = shared.live.load_full();
     let live = if version.follows(&before.version) {
         changes::apply(&mut transaction, place, &before, (&touched, changes), version).await?
     } else {

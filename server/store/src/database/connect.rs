@@ -6,7 +6,7 @@ use std::{
     str::FromStr as _,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -37,7 +37,9 @@ const DEFAULT_CONNECTIONS: u32 = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// What every connection to MySQL is set to: identifiers in double quotes, no silent truncation, and reads of
 /// one state within a transaction.
-const MYSQL_SESSION: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES,STRICT_TRANS_TABLES'), \
+/// The zero date stays allowed: Flipt leaves it where a time did not fit.
+const MYSQL_SESSION: &str = "SET SESSION sql_mode = \
+     'ANSI_QUOTES,STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
      SESSION innodb_lock_wait_timeout = 10; \
      SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 /// Channel on which writers tell other servers.
@@ -111,6 +113,7 @@ pub struct Database {
     pools: Pools,
     prepared: bool,
     statements: Arc<AtomicU64>,
+    ignores_letter_case: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone)]
@@ -122,6 +125,16 @@ enum Pools {
     },
     Postgres(PgPool),
     MySql(MySqlPool),
+}
+
+/// A pool for the one connection that listens, so that it takes none from the others.
+fn listening(pool: &PgPool) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 impl Database {
@@ -151,6 +164,7 @@ impl Database {
             pools,
             prepared: options.prepared_statements,
             statements: Arc::default(),
+            ignores_letter_case: Arc::default(),
         })
     }
 
@@ -222,7 +236,23 @@ impl Database {
             inner,
             prepared: self.prepared,
             statements: Arc::clone(&self.statements),
+            ignores_letter_case: self.ignores_letter_case.load(Ordering::Relaxed),
         }
+    }
+
+    /// Finds out whether the migrated database finds keys in any letter case: on MySQL the collation of the column
+    /// says so (api spec, section 10).
+    pub(crate) async fn learn_letter_case(&self) -> Result<(), StoreError> {
+        if self.dialect != Dialect::MySql {
+            return Ok(());
+        }
+        let mut transaction = self.read().await?;
+        let sql = "SELECT collation_name FROM information_schema.columns
+                   WHERE table_schema = DATABASE() AND table_name = 'flags' AND column_name = 'key'";
+        let collation = transaction.fetch_optional(sql, &[]).await?.map(|row| row.text(0)).transpose()?;
+        let ignores = collation.is_some_and(|collation| collation.ends_with("_ci"));
+        self.ignores_letter_case.store(ignores, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether writers can tell other servers through the database. Behind a pool that hands connections from
@@ -240,7 +270,7 @@ impl Database {
         if !self.notifies() {
             return Ok(None);
         }
-        let mut listener = in_time(PgListener::connect_with(pool)).await?;
+        let mut listener = in_time(PgListener::connect_with(&listening(pool))).await?;
         in_time(listener.listen(CHANNEL)).await?;
         Ok(Some(Listener(listener)))
     }
@@ -337,7 +367,12 @@ async fn open_postgres(server: &ServerUrl, options: DatabaseOptions) -> Result<P
     let mut acquire = ACQUIRE_TIMEOUT;
     for (name, value) in &server.settings {
         match (name.as_str(), value.parse()) {
+            // Of libpq, where 0 means no limit.
+            ("connect_timeout", Ok(0)) => {}
             ("connect_timeout", Ok(seconds)) => acquire = Duration::from_secs(seconds),
+            _ if super::url::IGNORED_BY_POSTGRES.contains(&name.as_str()) => {
+                tracing::warn!(parameter = name, "parameter of db.url has no effect");
+            }
             _ => connect = connect.options([(name.as_str(), value.as_str())]),
         }
     }

@@ -20,6 +20,8 @@ use crate::StoreError;
 
 /// Longest time that one statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time that a step of a migration may take.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// An open transaction. Dropped without [`Transaction::commit`] it leaves no trace.
 pub struct Transaction<'c> {
@@ -29,6 +31,8 @@ pub struct Transaction<'c> {
     pub(super) prepared: bool,
     /// Statements that the database was sent, by all transactions.
     pub(super) statements: Arc<AtomicU64>,
+    /// Whether the database finds keys in any letter case.
+    pub(super) ignores_letter_case: bool,
 }
 
 pub(super) enum Inner<'c> {
@@ -46,6 +50,20 @@ impl Transaction<'_> {
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// Whether the database finds keys in any letter case, so that rows which belong together may spell them
+    /// differently.
+    pub(crate) const fn ignores_letter_case(&self) -> bool {
+        self.ignores_letter_case
+    }
+
+    /// A key as it is to be compared with those of other rows.
+    pub(crate) fn comparable(&self, mut key: String) -> String {
+        if self.ignores_letter_case {
+            key.make_ascii_lowercase();
+        }
+        key
     }
 
     /// Runs a statement and gives the number of rows it changed (on MySQL: found).
@@ -75,13 +93,28 @@ impl Transaction<'_> {
     /// Runs a script of several statements without parameters.
     #[allow(clippy::missing_errors_doc)]
     pub fn script(&mut self, sql: &str) -> Boxed<'_, ()> {
+        self.script_within(sql, STATEMENT_TIMEOUT)
+    }
+
+    /// The same for statements that change the schema, which may have to wait for others and to rewrite tables.
+    pub(crate) fn patient_script(&mut self, sql: &str) -> Boxed<'_, ()> {
+        self.script_within(sql, SCHEMA_TIMEOUT)
+    }
+
+    fn script_within(&mut self, sql: &str, limit: Duration) -> Boxed<'_, ()> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         Box::pin(async move {
             match &mut self.inner {
-                Inner::Sqlite(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
-                Inner::Postgres(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
-                Inner::MySql(transaction) => in_time(script.execute(&mut **transaction)).await.map(drop),
+                Inner::Sqlite(transaction) => {
+                    within(limit, script.execute(&mut **transaction)).await.map(drop)
+                }
+                Inner::Postgres(transaction) => {
+                    within(limit, script.execute(&mut **transaction)).await.map(drop)
+                }
+                Inner::MySql(transaction) => {
+                    within(limit, script.execute(&mut **transaction)).await.map(drop)
+                }
             }
         })
     }
@@ -152,8 +185,15 @@ impl Transaction<'_> {
 
 /// The outcome of something that the database does, if it comes in time.
 pub(super) async fn in_time<T>(doing: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    match tokio::time::timeout(STATEMENT_TIMEOUT, doing).await {
+    within(STATEMENT_TIMEOUT, doing).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    doing: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(limit, doing).await {
         Ok(outcome) => Ok(outcome?),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", STATEMENT_TIMEOUT.as_secs()))),
+        Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", limit.as_secs()))),
     }
 }

@@ -55,6 +55,39 @@ const POSTGRES_PARAMETERS: &[&str] = &[
     "application_name",
     "options",
 ];
+/// Parameters of libpq and of Go's driver for PostgreSQL that are about the client, and that this driver does not have.
+/// They are no settings of the server, which would refuse them.
+pub(super) const IGNORED_BY_POSTGRES: &[&str] = &[
+    "channel_binding",
+    "client_encoding",
+    "default_query_exec_mode",
+    "description_cache_capacity",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "min_protocol_version",
+    "max_protocol_version",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "sslcompression",
+    "sslcrl",
+    "sslnegotiation",
+    "sslpassword",
+    "sslsni",
+    "statement_cache_capacity",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "x-migrations-table",
+];
 /// Parameters of MySQL URLs that the driver reads itself.
 const MYSQL_PARAMETERS: &[&str] =
     &["ssl-mode", "sslmode", "ssl-ca", "ssl-cert", "ssl-key", "charset", "collation", "socket"];

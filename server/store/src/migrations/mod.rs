@@ -75,8 +75,9 @@ pub async fn run(database: &Database, policy: Policy) -> Result<Migrated, StoreE
     let mut transaction = database.write().await?;
     lock::acquire(&mut transaction).await?;
     let migrated = advance(&mut transaction, policy).await;
-    lock::release(&mut transaction).await?;
+    let released = lock::release(&mut transaction).await;
     let migrated = migrated?;
+    released?;
     transaction.commit().await?;
     Ok(migrated)
 }
@@ -197,10 +198,10 @@ pub(crate) async fn advance(
     let mut to = from.unwrap_or_default();
     for step in pending(dialect, from, policy)? {
         if dialect.changes_schema_in_transactions() {
-            transaction.script(step.sql).await?;
+            transaction.patient_script(step.sql).await?;
         } else {
             for statement in steps::statements(step.sql) {
-                tolerate(transaction.script(statement).await)?;
+                tolerate(transaction.patient_script(statement).await)?;
             }
         }
         record(transaction, step.version).await?;
@@ -227,9 +228,11 @@ async fn one_by_one(database: &Database, policy: Policy) -> Result<Migrated, Sto
 }
 
 async fn run_alone(database: &Database, statement: &str) -> Result<(), StoreError> {
-    let mut transaction = database.write().await?;
-    transaction.script(statement).await?;
-    transaction.commit().await
+    retried!({
+        let mut transaction = database.write().await?;
+        transaction.patient_script(statement).await?;
+        transaction.commit().await
+    })
 }
 
 /// What is there already was made by a run that did not get to its end.
@@ -237,7 +240,9 @@ pub(super) fn tolerate(outcome: Result<(), StoreError>) -> Result<(), StoreError
     if let Err(StoreError::Database(sqlx::Error::Database(error))) = &outcome {
         let exists = match mysql_number(error.as_ref()) {
             // Table, column, row, index, foreign key.
-            Some(number) => matches!(number, 1050 | 1060 | 1061 | 1062 | 1826 | 1005 | 1022),
+            // 1005 stands for many failures; errno 121 is a foreign key of that name.
+            Some(1005) => error.message().contains("errno: 121"),
+            Some(number) => matches!(number, 1050 | 1060 | 1061 | 1062 | 1826 | 1022),
             None => matches!(error.code().as_deref(), Some("42P07" | "42701" | "42710" | "23505")),
         };
         if exists {

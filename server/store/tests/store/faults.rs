@@ -1,7 +1,8 @@
 //! Promises about databases that refuse: each is kept where its fault can happen.
 
+use flipt_proto::flipt as pb;
 use flipt_store::{
-    Database, DatabaseOptions, SqlStore, Store as _, StoreError,
+    Database, DatabaseOptions, Environment as _, SqlStore, Store as _, StoreError,
     migrations::{self, Policy},
 };
 
@@ -86,7 +87,62 @@ async fn a_migration_that_was_cut_off_is_finished_by_the_next_one(kind: Kind) {
     SqlStore::open(database).await.unwrap();
 }
 
+async fn keys_in_another_letter_case_mean_the_same_to_reads_writes_and_evaluations(kind: Kind) {
+    let Fixture { store, url, _folder } = fixture(kind).await;
+    let other = open(&url).await;
+    let in_namespace = |namespace: &str, key: &str| pb::CreateFlagRequest {
+        namespace_key: namespace.into(),
+        ..flag(key, true)
+    };
+    // Rows of one namespace, and of one flag, may spell it differently.
+    store.create_flag(&in_namespace("default", "split-0")).await.unwrap();
+    store.create_flag(&in_namespace("Default", "shout")).await.unwrap();
+    let segment = pb::CreateSegmentRequest { key: "all".into(), name: "All".into(), ..Default::default() };
+    store.create_segment(&segment).await.unwrap();
+    let rollout = pb::CreateRolloutRequest {
+        namespace_key: "DEFAULT".into(),
+        flag_key: "Split-0".into(),
+        rank: 1,
+        rule: Some(pb::create_rollout_request::Rule::Segment(pb::RolloutSegment {
+            segment_keys: vec!["ALL".into()],
+            value: false,
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    store.create_rollout(&rollout).await.unwrap();
+    other.refresh().await.unwrap();
+    for server in [&store, &other, &open(&url).await] {
+        assert_eq!((is_on(server, "split-0"), is_on(server, "SHOUT")), (Some(false), Some(true)));
+        assert_current(server).await;
+    }
+    let before = store.namespace_revision("default");
+    let update = pb::UpdateFlagRequest {
+        namespace_key: "DEFAULT".into(),
+        key: "SHOUT".into(),
+        name: "S".into(),
+        enabled: false,
+        ..Default::default()
+    };
+    store.update_flag(&update).await.unwrap();
+    assert_ne!(store.namespace_revision("default"), before);
+    let delete = |key: &str| pb::DeleteFlagRequest { namespace_key: "Default".into(), key: key.into() };
+    store.delete_flag(&delete("Split-0")).await.unwrap();
+    let duplicate = store.create_flag(&in_namespace("default", "Shout")).await.unwrap_err();
+    assert_eq!(duplicate.to_string(), r#"flag "default/Shout" is not unique"#);
+    let segment = pb::DeleteSegmentRequest { key: "All".into(), ..Default::default() };
+    store.delete_segment(&segment).await.unwrap();
+    other.refresh().await.unwrap();
+    for server in [&store, &other] {
+        assert_eq!((is_on(server, "split-0"), is_on(server, "shout")), (None, Some(false)));
+        assert_current(server).await;
+    }
+    let namespaces: Vec<String> = store.live().namespaces.keys().cloned().collect();
+    assert_eq!(namespaces, ["default"]);
+}
+
 on_databases! {
+    keys_in_another_letter_case_mean_the_same_to_reads_writes_and_evaluations: mariadb MariaDb;
     lost_races_are_tried_again_and_end_as_if_nothing_had_happened:
         postgresql Postgres, mariadb MariaDb, cockroachdb_dialect Cockroach;
     a_write_that_loses_for_ever_fails_and_changes_nothing:
