@@ -112,13 +112,13 @@ fn from_row(row: &Row) -> Result<pb::Authentication, StoreError> {
     })
 }
 
-async fn get(transaction: &mut Transaction<'_>, id: &str) -> Result<Option<pb::Authentication>, StoreError> {
+async fn get(transaction: &mut Transaction, id: &str) -> Result<Option<pb::Authentication>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM authentications WHERE id = ?");
     transaction.fetch_optional(&sql, params![id]).await?.as_ref().map(from_row).transpose()
 }
 
 async fn insert(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     new: &NewAuthentication,
     now: i64,
 ) -> Result<pb::Authentication, StoreError> {
@@ -186,7 +186,7 @@ impl SqlStore {
 
     async fn commit_credentials(
         &self,
-        mut transaction: Transaction<'_>,
+        mut transaction: Transaction,
         head: Version,
         changed: bool,
     ) -> Result<(), StoreError> {
@@ -203,7 +203,7 @@ impl SqlStore {
 }
 
 async fn insert_first(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     new: &NewAuthentication,
     now: i64,
 ) -> Result<(Option<pb::Authentication>, bool), StoreError> {
@@ -216,7 +216,7 @@ async fn insert_first(
 
 /// Runs a statement that changes credentials; gives how many it changed, and whether any.
 async fn change(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     sql: &str,
     params: &[Param],
 ) -> Result<(u64, bool), StoreError> {
@@ -313,7 +313,7 @@ impl AuthenticationStore for SqlStore {
 }
 
 async fn acquire(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     operation: &str,
     now: i64,
     until: i64,

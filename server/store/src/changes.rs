@@ -69,7 +69,7 @@ impl Touched {
 /// What is touched, spelt as it is stored, on databases that find keys in any letter case. What is gone is spelt as
 /// the state before had it.
 pub(crate) async fn spelt_as_stored(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     before: &Live,
     touched: BTreeSet<Touched>,
@@ -131,7 +131,7 @@ const DELETE: &str = "delete";
 
 /// Reads what a write has led to, in the transaction that made it.
 pub(crate) async fn read(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     touched: &BTreeSet<Touched>,
 ) -> Result<Vec<Change>, StoreError> {
@@ -144,7 +144,7 @@ pub(crate) async fn read(
 
 /// Adds what a revision changed to the log; `changes` is what [`read`] gave for it.
 pub(crate) async fn record(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     revision: u64,
     (touched, changes): (&BTreeSet<Touched>, &[Change]),
@@ -189,7 +189,7 @@ struct Logged {
 /// What changed after one version up to another, in the order in which things were created; `None` if the log
 /// does not tell, or tells too much.
 async fn since(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     before: &Version,
     now: &Version,
@@ -243,7 +243,7 @@ async fn since(
 /// The compiled state at a version that the transaction sees, made from an earlier one: only what changed is
 /// read and compiled, if the log tells.
 pub(crate) async fn catch_up(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     before: &Live,
     version: Version,
@@ -266,7 +266,7 @@ pub(crate) async fn catch_up(
 
 /// The compiled state after these changes, which the transaction sees.
 pub(crate) async fn apply(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     before: &Live,
     (touched, changes): (&BTreeSet<Touched>, Vec<Change>),
@@ -281,11 +281,7 @@ pub(crate) async fn apply(
     Ok(before.apply(changes, versions, version))
 }
 
-async fn load(
-    transaction: &mut Transaction<'_>,
-    place: &Place,
-    touched: &Touched,
-) -> Result<Change, StoreError> {
+async fn load(transaction: &mut Transaction, place: &Place, touched: &Touched) -> Result<Change, StoreError> {
     Ok(match touched {
         Touched::Namespace(key) => {
             let mut state = state::load(transaction, place, &Scope::Namespace(key)).await?;

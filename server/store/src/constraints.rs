@@ -31,7 +31,7 @@ fn from_row(row: &Row) -> Result<pb::Constraint, StoreError> {
 }
 
 pub(crate) async fn of_segment(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     segment: &str,
 ) -> Result<Vec<pb::Constraint>, StoreError> {
@@ -43,7 +43,7 @@ pub(crate) async fn of_segment(
 }
 
 pub(crate) async fn of_namespace(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
 ) -> Result<Vec<pb::Constraint>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM constraints WHERE namespace_key = ? ORDER BY created_at, id");
@@ -55,7 +55,7 @@ fn not_found(id: &str) -> StoreError {
     StoreError::NotFound(format!("constraint {}", go_quote(id)))
 }
 
-async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Constraint, StoreError> {
+async fn find(transaction: &mut Transaction, id: &str) -> Result<pb::Constraint, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM constraints WHERE id = ?");
     let row = transaction.fetch_optional(&sql, params![id]).await?.ok_or_else(|| not_found(id))?;
     from_row(&row)

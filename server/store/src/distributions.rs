@@ -25,7 +25,7 @@ fn from_row(row: &Row) -> Result<pb::Distribution, StoreError> {
 }
 
 pub(crate) async fn of_rule(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     rule: &str,
 ) -> Result<Vec<pb::Distribution>, StoreError> {
     let sql =
@@ -35,7 +35,7 @@ pub(crate) async fn of_rule(
 }
 
 pub(crate) async fn of_flag(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     flag: &str,
 ) -> Result<Vec<pb::Distribution>, StoreError> {
@@ -48,7 +48,7 @@ pub(crate) async fn of_flag(
 }
 
 pub(crate) async fn of_namespace(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
 ) -> Result<Vec<pb::Distribution>, StoreError> {
     let sql = format!(
@@ -59,7 +59,7 @@ pub(crate) async fn of_namespace(
     rows.iter().map(from_row).collect()
 }
 
-async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Distribution, StoreError> {
+async fn find(transaction: &mut Transaction, id: &str) -> Result<pb::Distribution, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM distributions d WHERE d.id = ?");
     let row = transaction.fetch_optional(&sql, params![id]).await?.ok_or_else(|| not_found(id))?;
     from_row(&row)

@@ -72,13 +72,13 @@ fn not_found(namespace: &str, key: &str) -> StoreError {
 }
 
 pub(crate) async fn get(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::GetFlagRequest,
 ) -> Result<pb::Flag, StoreError> {
     find(transaction, in_default_environment(&request.namespace_key), &request.key).await
 }
 
-async fn find(transaction: &mut Transaction<'_>, namespace: &str, key: &str) -> Result<pb::Flag, StoreError> {
+async fn find(transaction: &mut Transaction, namespace: &str, key: &str) -> Result<pb::Flag, StoreError> {
     let sql = format!(r#"SELECT {COLUMNS} FROM flags WHERE namespace_key = ? AND "key" = ?"#);
     let row = transaction
         .fetch_optional(&sql, params![namespace, key])
@@ -89,7 +89,7 @@ async fn find(transaction: &mut Transaction<'_>, namespace: &str, key: &str) -> 
 }
 
 pub(crate) async fn exists(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     key: &str,
 ) -> Result<bool, StoreError> {
@@ -100,7 +100,7 @@ pub(crate) async fn exists(
 
 /// Fails with the text that create requests give for a missing flag.
 pub(crate) async fn require(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     key: &str,
 ) -> Result<(), StoreError> {
@@ -108,7 +108,7 @@ pub(crate) async fn require(
 }
 
 pub(crate) async fn list(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::ListFlagRequest,
 ) -> Result<pb::FlagList, StoreError> {
     #[allow(deprecated)]
@@ -118,7 +118,7 @@ pub(crate) async fn list(
 
 /// A page of the flags of a stored namespace.
 pub(crate) async fn list_page(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     page: Page,
 ) -> Result<pb::FlagList, StoreError> {

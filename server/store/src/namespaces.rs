@@ -29,29 +29,29 @@ fn not_found(key: &str) -> StoreError {
 }
 
 pub(crate) async fn get(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::GetNamespaceRequest,
 ) -> Result<pb::Namespace, StoreError> {
     find(transaction, in_default_environment(&request.key)).await
 }
 
-async fn find(transaction: &mut Transaction<'_>, key: &str) -> Result<pb::Namespace, StoreError> {
+async fn find(transaction: &mut Transaction, key: &str) -> Result<pb::Namespace, StoreError> {
     let sql = format!(r#"SELECT {COLUMNS} FROM namespaces WHERE "key" = ?"#);
     let row = transaction.fetch_optional(&sql, params![key]).await?.ok_or_else(|| not_found(key))?;
     from_row(&row)
 }
 
 /// Fails with the text that create requests give for a missing namespace.
-pub(crate) async fn require(transaction: &mut Transaction<'_>, key: &str) -> Result<(), StoreError> {
+pub(crate) async fn require(transaction: &mut Transaction, key: &str) -> Result<(), StoreError> {
     if exists(transaction, key).await? { Ok(()) } else { Err(not_found(key)) }
 }
 
-pub(crate) async fn exists(transaction: &mut Transaction<'_>, key: &str) -> Result<bool, StoreError> {
+pub(crate) async fn exists(transaction: &mut Transaction, key: &str) -> Result<bool, StoreError> {
     transaction.exists(r#"SELECT 1 FROM namespaces WHERE "key" = ?"#, params![key]).await
 }
 
 pub(crate) async fn list(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::ListNamespaceRequest,
 ) -> Result<pb::NamespaceList, StoreError> {
     #[allow(deprecated)]

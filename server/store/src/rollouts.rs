@@ -79,7 +79,7 @@ pub(crate) fn missing_parts(namespace: &str, flag: &str, segment: &str) -> Store
 
 /// The rules of all rollouts that a filter on `rollouts t` selects, by rollout id.
 async fn stored_rules(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     filter: &str,
     values: &[Param],
 ) -> Result<HashMap<String, rollout::Rule>, StoreError> {
@@ -121,17 +121,13 @@ async fn stored_rules(
 }
 
 pub(crate) async fn get(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::GetRolloutRequest,
 ) -> Result<pb::Rollout, StoreError> {
     find(transaction, in_default_environment(&request.namespace_key), &request.id).await
 }
 
-async fn find(
-    transaction: &mut Transaction<'_>,
-    namespace: &str,
-    id: &str,
-) -> Result<pb::Rollout, StoreError> {
+async fn find(transaction: &mut Transaction, namespace: &str, id: &str) -> Result<pb::Rollout, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM rollouts WHERE namespace_key = ? AND id = ?");
     let row = transaction
         .fetch_optional(&sql, params![namespace, id])
@@ -142,7 +138,7 @@ async fn find(
 }
 
 pub(crate) async fn list(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::ListRolloutRequest,
 ) -> Result<pb::RolloutList, StoreError> {
     let namespace = in_default_environment(&request.namespace_key);
@@ -168,7 +164,7 @@ pub(crate) async fn list(
 
 /// Every rollout of a namespace in order of rank, its segments all in the plural field.
 pub(crate) async fn of_namespace(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
 ) -> Result<Vec<pb::Rollout>, StoreError> {
     let sql =

@@ -65,13 +65,13 @@ pub(crate) fn missing_parts(namespace: &str, flag: &str, segment: &str) -> Store
 }
 
 pub(crate) async fn get(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::GetRuleRequest,
 ) -> Result<pb::Rule, StoreError> {
     find(transaction, in_default_environment(&request.namespace_key), &request.id).await
 }
 
-async fn find(transaction: &mut Transaction<'_>, namespace: &str, id: &str) -> Result<pb::Rule, StoreError> {
+async fn find(transaction: &mut Transaction, namespace: &str, id: &str) -> Result<pb::Rule, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM rules WHERE namespace_key = ? AND id = ?");
     let row = transaction
         .fetch_optional(&sql, params![namespace, id])
@@ -93,7 +93,7 @@ async fn find(transaction: &mut Transaction<'_>, namespace: &str, id: &str) -> R
 }
 
 pub(crate) async fn list(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::ListRuleRequest,
 ) -> Result<pb::RuleList, StoreError> {
     let namespace = in_default_environment(&request.namespace_key);
@@ -132,7 +132,7 @@ pub(crate) async fn list(
 
 /// Every rule of a namespace in order of rank, its segments all in the plural field.
 pub(crate) async fn of_namespace(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
 ) -> Result<Vec<pb::Rule>, StoreError> {
     let of = params![namespace];

@@ -33,17 +33,13 @@ fn not_found(namespace: &str, key: &str) -> StoreError {
 }
 
 pub(crate) async fn get(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::GetSegmentRequest,
 ) -> Result<pb::Segment, StoreError> {
     find(transaction, in_default_environment(&request.namespace_key), &request.key).await
 }
 
-async fn find(
-    transaction: &mut Transaction<'_>,
-    namespace: &str,
-    key: &str,
-) -> Result<pb::Segment, StoreError> {
+async fn find(transaction: &mut Transaction, namespace: &str, key: &str) -> Result<pb::Segment, StoreError> {
     let sql = format!(r#"SELECT {COLUMNS} FROM segments WHERE namespace_key = ? AND "key" = ?"#);
     let row = transaction
         .fetch_optional(&sql, params![namespace, key])
@@ -54,7 +50,7 @@ async fn find(
 }
 
 pub(crate) async fn exists(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     key: &str,
 ) -> Result<bool, StoreError> {
@@ -65,7 +61,7 @@ pub(crate) async fn exists(
 
 /// Fails with the text that create requests give for a missing segment.
 pub(crate) async fn require(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     key: &str,
 ) -> Result<(), StoreError> {
@@ -74,7 +70,7 @@ pub(crate) async fn require(
 
 /// Whether every one of these segments exists.
 pub(crate) async fn all_exist(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     keys: &[String],
 ) -> Result<bool, StoreError> {
@@ -87,7 +83,7 @@ pub(crate) async fn all_exist(
 }
 
 pub(crate) async fn list(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     request: &pb::ListSegmentRequest,
 ) -> Result<pb::SegmentList, StoreError> {
     #[allow(deprecated)]
@@ -97,7 +93,7 @@ pub(crate) async fn list(
 
 /// A page of the segments of a stored namespace.
 pub(crate) async fn list_page(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     page: Page,
 ) -> Result<pb::SegmentList, StoreError> {

@@ -27,7 +27,7 @@ use crate::{
 /// Everything that evaluation in this namespace needs, in list order. A namespace that does not exist has
 /// no flags.
 pub(crate) async fn read(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     requested: &str,
 ) -> Result<EvaluationNamespaceSnapshot, StoreError> {

@@ -218,7 +218,7 @@ async fn try_create_row(database: &Database, place: &Place, now: Option<i64>) ->
 }
 
 async fn create_default_namespace(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     now: i64,
 ) -> Result<(), StoreError> {

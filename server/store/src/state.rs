@@ -126,7 +126,7 @@ fn no_version(row: &str) -> StoreError {
 
 /// The version in a row, if there is such a row.
 pub(crate) async fn find_version(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     row: &str,
 ) -> Result<Option<Version>, StoreError> {
     let found = transaction.fetch_optional(VERSION, params![row]).await?;
@@ -134,24 +134,19 @@ pub(crate) async fn find_version(
 }
 
 /// The version recorded for an environment.
-pub(crate) async fn version(transaction: &mut Transaction<'_>, place: &Place) -> Result<Version, StoreError> {
+pub(crate) async fn version(transaction: &mut Transaction, place: &Place) -> Result<Version, StoreError> {
     find_version(transaction, &place.row).await?.ok_or_else(|| no_version(&place.row))
 }
 
 /// Every recorded version, by its row.
-pub(crate) async fn versions(
-    transaction: &mut Transaction<'_>,
-) -> Result<HashMap<String, Version>, StoreError> {
+pub(crate) async fn versions(transaction: &mut Transaction) -> Result<HashMap<String, Version>, StoreError> {
     let rows = transaction.fetch_all(r#"SELECT epoch, revision, "key" FROM environments"#, &[]).await?;
     rows.iter().map(|row| Ok((row.text(2)?, version_of(row)?))).collect()
 }
 
 /// The version recorded in a row, which nobody else can move until the transaction ends, and the last instant
 /// that a write gave out.
-pub(crate) async fn lock_row(
-    transaction: &mut Transaction<'_>,
-    row: &str,
-) -> Result<(Version, i64), StoreError> {
+pub(crate) async fn lock_row(transaction: &mut Transaction, row: &str) -> Result<(Version, i64), StoreError> {
     let sql = format!(
         r#"SELECT epoch, revision, written_at FROM environments WHERE "key" = ?{}"#,
         transaction.dialect().for_update()
@@ -162,7 +157,7 @@ pub(crate) async fn lock_row(
 
 /// Moves a version that is locked.
 pub(crate) async fn set_revision(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     row: &str,
     revision: u64,
     now: i64,
@@ -175,7 +170,7 @@ pub(crate) async fn set_revision(
 /// Records that something in a namespace changed at this instant, or a little later if its last change seems
 /// to be in the future: clocks of servers differ, and clients compare.
 pub(crate) async fn touch(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     now: i64,
     revision: u64,
@@ -197,7 +192,7 @@ fn namespace_version_of(row: &Row) -> Result<NamespaceVersion, StoreError> {
 
 /// The version of a stored namespace, if it exists.
 pub(crate) async fn namespace_version(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     stored: &str,
 ) -> Result<Option<NamespaceVersion>, StoreError> {
     let sql = r#"SELECT state_modified_at, state_revision FROM namespaces WHERE "key" = ?"#;
@@ -207,7 +202,7 @@ pub(crate) async fn namespace_version(
 
 /// Reads and compiles the whole state of an environment at the version that the transaction sees.
 pub(crate) async fn load_live(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     version: Version,
 ) -> Result<Live, StoreError> {
@@ -254,7 +249,7 @@ pub(crate) async fn read(
 /// A rule or a segment rollout without any segment is left out, as relational Flipt does (evaluation
 /// spec, section 12).
 pub(crate) async fn load(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     scope: &Scope<'_>,
 ) -> Result<Snapshot, StoreError> {
@@ -289,13 +284,13 @@ pub(crate) async fn load(
 }
 
 /// Namespace and key that a row belongs to, to be compared with those of other rows.
-fn owner_of(transaction: &Transaction<'_>, row: &Row) -> Result<(String, String), StoreError> {
+fn owner_of(transaction: &Transaction, row: &Row) -> Result<(String, String), StoreError> {
     Ok((transaction.comparable(row.text(0)?), transaction.comparable(row.text(1)?)))
 }
 
 /// The key of a segment that rows with this alias refer to, as the segment itself spells it; and what must be joined
 /// to know it.
-fn segment_spelling(transaction: &Transaction<'_>, alias: &str) -> (String, String) {
+fn segment_spelling(transaction: &Transaction, alias: &str) -> (String, String) {
     if !transaction.ignores_letter_case() {
         return (format!("{alias}.segment_key"), String::new());
     }
@@ -306,7 +301,7 @@ fn segment_spelling(transaction: &Transaction<'_>, alias: &str) -> (String, Stri
 }
 
 async fn load_segments(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, Segment)>, StoreError> {
@@ -346,7 +341,7 @@ async fn load_segments(
 }
 
 async fn load_flags(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     place: &Place,
     scope: &Scope<'_>,
 ) -> Result<Vec<(String, Flag)>, StoreError> {
@@ -406,7 +401,7 @@ fn metadata(text: &str, owner: &(String, String)) -> Result<BTreeMap<String, ser
 }
 
 async fn load_rules(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     filter: &str,
     values: &[Param],
 ) -> Result<HashMap<(String, String), Vec<Rule>>, StoreError> {
@@ -456,7 +451,7 @@ async fn load_rules(
 }
 
 async fn load_rollouts(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     filter: &str,
     values: &[Param],
 ) -> Result<HashMap<(String, String), Vec<Rollout>>, StoreError> {

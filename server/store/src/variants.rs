@@ -37,7 +37,7 @@ fn compacted(variant: pb::Variant) -> pb::Variant {
 }
 
 pub(crate) async fn of_flag(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
     flag: &str,
 ) -> Result<Vec<pb::Variant>, StoreError> {
@@ -50,7 +50,7 @@ pub(crate) async fn of_flag(
 
 /// Every variant of a namespace, attachments as they were given (api spec, section 10).
 pub(crate) async fn of_namespace(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     namespace: &str,
 ) -> Result<Vec<pb::Variant>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM variants WHERE namespace_key = ? ORDER BY created_at, id");
@@ -58,7 +58,7 @@ pub(crate) async fn of_namespace(
     rows.iter().map(from_row).collect()
 }
 
-async fn find(transaction: &mut Transaction<'_>, id: &str) -> Result<pb::Variant, StoreError> {
+async fn find(transaction: &mut Transaction, id: &str) -> Result<pb::Variant, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM variants WHERE id = ?");
     let row = transaction
         .fetch_optional(&sql, params![id])

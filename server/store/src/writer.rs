@@ -92,7 +92,7 @@ impl Losses {
 
 /// A write in progress. Dropped without being committed it leaves no trace.
 pub(crate) struct Writer {
-    pub(crate) transaction: Transaction<'static>,
+    pub(crate) transaction: Transaction,
     /// The version that the write starts from. Nobody else moves it until the transaction ends.
     head: Version,
     touched: BTreeSet<Touched>,
@@ -211,7 +211,7 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
 
 /// Records at which revision each of the touched resources last changed, for expected revisions of writes.
 async fn stamp(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction,
     touched: &BTreeSet<Touched>,
     revision: u64,
 ) -> Result<(), StoreError> {

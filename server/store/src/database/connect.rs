@@ -13,7 +13,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use sqlx::{
-    Executor as _, MySqlPool, PgPool, SqlitePool,
+    Executor as _, MySqlPool, PgPool, Pool, SqlitePool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -202,13 +202,13 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Unavailable`].
-    pub fn write(&self) -> BoxFuture<'_, Result<Transaction<'static>, StoreError>> {
+    pub fn write(&self) -> BoxFuture<'_, Result<Transaction, StoreError>> {
         Box::pin(async move {
             let begin = self.dialect.begin_write();
             let inner = match &self.pools {
-                Pools::Sqlite { writer, .. } => Inner::Sqlite(in_time(writer.begin_with(begin)).await?),
-                Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
-                Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
+                Pools::Sqlite { writer, .. } => Inner::Sqlite(begin_on(writer, begin).await?),
+                Pools::Postgres(pool) => Inner::Postgres(begin_on(pool, begin).await?),
+                Pools::MySql(pool) => Inner::MySql(begin_on(pool, begin).await?),
             };
             Ok(self.transaction(inner))
         })
@@ -218,22 +218,22 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Unavailable`].
-    pub fn read(&self) -> BoxFuture<'_, Result<Transaction<'static>, StoreError>> {
+    pub fn read(&self) -> BoxFuture<'_, Result<Transaction, StoreError>> {
         Box::pin(async move {
             let begin = self.dialect.begin_read();
             let inner = match &self.pools {
-                Pools::Sqlite { readers, .. } => Inner::Sqlite(in_time(readers.begin_with(begin)).await?),
-                Pools::Postgres(pool) => Inner::Postgres(in_time(pool.begin_with(begin)).await?),
-                Pools::MySql(pool) => Inner::MySql(in_time(pool.begin_with(begin)).await?),
+                Pools::Sqlite { readers, .. } => Inner::Sqlite(begin_on(readers, begin).await?),
+                Pools::Postgres(pool) => Inner::Postgres(begin_on(pool, begin).await?),
+                Pools::MySql(pool) => Inner::MySql(begin_on(pool, begin).await?),
             };
             Ok(self.transaction(inner))
         })
     }
 
-    fn transaction(&self, inner: Inner<'static>) -> Transaction<'static> {
+    fn transaction(&self, inner: Inner) -> Transaction {
         Transaction {
             dialect: self.dialect,
-            inner,
+            inner: Some(inner),
             prepared: self.prepared,
             statements: Arc::clone(&self.statements),
             ignores_letter_case: self.ignores_letter_case.load(Ordering::Relaxed),
@@ -270,9 +270,13 @@ impl Database {
         if !self.notifies() {
             return Ok(None);
         }
-        let mut listener = in_time(PgListener::connect_with(&listening(pool))).await?;
-        in_time(listener.listen(CHANNEL)).await?;
-        Ok(Some(Listener(listener)))
+        let pool = listening(pool);
+        let listener = in_time(async move {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(CHANNEL).await?;
+            Ok(listener)
+        });
+        Ok(Some(Listener(listener.await?)))
     }
 
     /// Closes every connection, after the transactions that are still open.
@@ -306,9 +310,18 @@ impl Listener {
 }
 
 /// Tells listeners of a write when the transaction is committed.
-pub(crate) async fn notify(transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+pub(crate) async fn notify(transaction: &mut Transaction) -> Result<(), StoreError> {
     let sql = "SELECT pg_notify(?, '')";
     transaction.fetch_all(sql, super::params![CHANNEL]).await.map(drop)
+}
+
+/// Begins a transaction on a connection of a pool.
+async fn begin_on<DB: sqlx::Database>(
+    pool: &Pool<DB>,
+    begin: &'static str,
+) -> Result<sqlx::Transaction<'static, DB>, StoreError> {
+    let pool = pool.clone();
+    in_time(async move { pool.begin_with(begin).await }).await
 }
 
 async fn open_sqlite(path: &Path, options: DatabaseOptions) -> Result<Pools, ConnectError> {

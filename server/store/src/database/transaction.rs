@@ -1,4 +1,7 @@
 //! A transaction, and statements in it.
+//!
+//! Every statement runs in a task of its own, which goes on to its end although whoever waits for it goes away: drivers
+//! lose track of a connection whose answer nobody reads, and with it a place in the pool.
 
 use std::{
     future::Future,
@@ -18,15 +21,16 @@ use super::{
 };
 use crate::StoreError;
 
-/// Longest time that one statement may take.
+/// Longest time that anybody waits for one statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time that a step of a migration may take.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// An open transaction. Dropped without [`Transaction::commit`] it leaves no trace.
-pub struct Transaction<'c> {
+pub struct Transaction {
     pub(super) dialect: Dialect,
-    pub(super) inner: Inner<'c>,
+    /// Gone while a statement runs, and for good if nobody waited for its end.
+    pub(super) inner: Option<Inner>,
     /// Whether statements are prepared once per connection, and reused.
     pub(super) prepared: bool,
     /// Statements that the database was sent, by all transactions.
@@ -35,17 +39,17 @@ pub struct Transaction<'c> {
     pub(super) ignores_letter_case: bool,
 }
 
-pub(super) enum Inner<'c> {
-    Sqlite(sqlx::Transaction<'c, Sqlite>),
-    Postgres(sqlx::Transaction<'c, Postgres>),
-    MySql(sqlx::Transaction<'c, MySql>),
+pub(super) enum Inner {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+    MySql(sqlx::Transaction<'static, MySql>),
 }
 
 /// Something that is under way. Boxed, because every store operation would otherwise contain the machinery of three
 /// drivers once per statement, which takes minutes to compile.
 type Boxed<'t, T> = BoxFuture<'t, Result<T, StoreError>>;
 
-impl Transaction<'_> {
+impl Transaction {
     /// The dialect of the database.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
@@ -70,23 +74,25 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Unavailable`]; so for all of these.
-    pub fn execute<'t>(&'t mut self, sql: &str, params: &'t [Param]) -> Boxed<'t, u64> {
-        let (sql, prepared) = self.statement(sql);
-        Box::pin(async move {
-            match &mut self.inner {
-                Inner::Sqlite(transaction) => {
-                    let query = bind_sqlite(sql, params).persistent(prepared);
-                    Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
-                }
-                Inner::Postgres(transaction) => {
-                    let query = bind_postgres(sql, params).persistent(prepared);
-                    Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
-                }
-                Inner::MySql(transaction) => {
-                    let query = bind_mysql(sql, params).persistent(prepared);
-                    Ok(in_time(query.execute(&mut **transaction)).await?.rows_affected())
-                }
-            }
+    pub fn execute(&mut self, sql: &str, params: &[Param]) -> Boxed<'_, u64> {
+        let (sql, params, prepared) = self.statement(sql, params);
+        self.run(STATEMENT_TIMEOUT, move |inner| {
+            Box::pin(async move {
+                Ok(match inner {
+                    Inner::Sqlite(transaction) => {
+                        let query = bind_sqlite(sql, &params).persistent(prepared);
+                        query.execute(&mut **transaction).await?.rows_affected()
+                    }
+                    Inner::Postgres(transaction) => {
+                        let query = bind_postgres(sql, &params).persistent(prepared);
+                        query.execute(&mut **transaction).await?.rows_affected()
+                    }
+                    Inner::MySql(transaction) => {
+                        let query = bind_mysql(sql, &params).persistent(prepared);
+                        query.execute(&mut **transaction).await?.rows_affected()
+                    }
+                })
+            })
         })
     }
 
@@ -104,49 +110,65 @@ impl Transaction<'_> {
     fn script_within(&mut self, sql: &str, limit: Duration) -> Boxed<'_, ()> {
         self.statements.fetch_add(1, Ordering::Relaxed);
         let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
-        Box::pin(async move {
-            match &mut self.inner {
-                Inner::Sqlite(transaction) => {
-                    within(limit, script.execute(&mut **transaction)).await.map(drop)
+        self.run(limit, move |inner| {
+            Box::pin(async move {
+                match inner {
+                    Inner::Sqlite(transaction) => script.execute(&mut **transaction).await.map(drop),
+                    Inner::Postgres(transaction) => script.execute(&mut **transaction).await.map(drop),
+                    Inner::MySql(transaction) => script.execute(&mut **transaction).await.map(drop),
                 }
-                Inner::Postgres(transaction) => {
-                    within(limit, script.execute(&mut **transaction)).await.map(drop)
-                }
-                Inner::MySql(transaction) => {
-                    within(limit, script.execute(&mut **transaction)).await.map(drop)
-                }
-            }
+            })
         })
     }
 
     /// All rows of a query.
     #[allow(clippy::missing_errors_doc)]
-    pub fn fetch_all<'t>(&'t mut self, sql: &str, params: &'t [Param]) -> Boxed<'t, Vec<Row>> {
-        let (sql, prepared) = self.statement(sql);
-        Box::pin(async move {
-            match &mut self.inner {
-                Inner::Sqlite(transaction) => {
-                    let query = bind_sqlite(sql, params).persistent(prepared);
-                    let rows = in_time(query.fetch_all(&mut **transaction)).await?;
-                    Ok(rows.into_iter().map(Row::Sqlite).collect())
-                }
-                Inner::Postgres(transaction) => {
-                    let query = bind_postgres(sql, params).persistent(prepared);
-                    let rows = in_time(query.fetch_all(&mut **transaction)).await?;
-                    Ok(rows.into_iter().map(Row::Postgres).collect())
-                }
-                Inner::MySql(transaction) => {
-                    let query = bind_mysql(sql, params).persistent(prepared);
-                    let rows = in_time(query.fetch_all(&mut **transaction)).await?;
-                    Ok(rows.into_iter().map(Row::MySql).collect())
-                }
-            }
+    pub fn fetch_all(&mut self, sql: &str, params: &[Param]) -> Boxed<'_, Vec<Row>> {
+        let (sql, params, prepared) = self.statement(sql, params);
+        self.run(STATEMENT_TIMEOUT, move |inner| {
+            Box::pin(async move {
+                Ok(match inner {
+                    Inner::Sqlite(transaction) => {
+                        let query = bind_sqlite(sql, &params).persistent(prepared);
+                        let rows = query.fetch_all(&mut **transaction).await?;
+                        rows.into_iter().map(Row::Sqlite).collect()
+                    }
+                    Inner::Postgres(transaction) => {
+                        let query = bind_postgres(sql, &params).persistent(prepared);
+                        let rows = query.fetch_all(&mut **transaction).await?;
+                        rows.into_iter().map(Row::Postgres).collect()
+                    }
+                    Inner::MySql(transaction) => {
+                        let query = bind_mysql(sql, &params).persistent(prepared);
+                        let rows = query.fetch_all(&mut **transaction).await?;
+                        rows.into_iter().map(Row::MySql).collect()
+                    }
+                })
+            })
         })
     }
 
-    fn statement(&self, sql: &str) -> (String, bool) {
+    fn statement(&self, sql: &str, params: &[Param]) -> (String, Vec<Param>, bool) {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        (self.dialect.spell(sql), self.prepared)
+        (self.dialect.spell(sql), params.to_vec(), self.prepared)
+    }
+
+    /// Does something with the connection, in a task of its own.
+    fn run<T: Send + 'static>(
+        &mut self,
+        limit: Duration,
+        action: impl for<'i> FnOnce(&'i mut Inner) -> BoxFuture<'i, Result<T, sqlx::Error>> + Send + 'static,
+    ) -> Boxed<'_, T> {
+        Box::pin(async move {
+            let Some(mut inner) = self.inner.take() else { return Err(cut_off()) };
+            let running = async move {
+                let outcome = action(&mut inner).await;
+                (inner, outcome)
+            };
+            let (inner, outcome) = to_its_end(limit, running).await?;
+            self.inner = Some(inner);
+            Ok(outcome?)
+        })
     }
 
     /// The first row of a query, if there is one.
@@ -174,26 +196,35 @@ impl Transaction<'_> {
     /// nobody can tell whether the changes were made.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        let committing: BoxFuture<'_, Result<(), StoreError>> = match self.inner {
-            Inner::Sqlite(transaction) => Box::pin(in_time(transaction.commit())),
-            Inner::Postgres(transaction) => Box::pin(in_time(transaction.commit())),
-            Inner::MySql(transaction) => Box::pin(in_time(transaction.commit())),
+        let inner = self.inner.ok_or_else(cut_off)?;
+        let committing: BoxFuture<'static, Result<(), sqlx::Error>> = match inner {
+            Inner::Sqlite(transaction) => Box::pin(transaction.commit()),
+            Inner::Postgres(transaction) => Box::pin(transaction.commit()),
+            Inner::MySql(transaction) => Box::pin(transaction.commit()),
         };
-        committing.await
+        Ok(to_its_end(STATEMENT_TIMEOUT, committing).await??)
     }
 }
 
-/// The outcome of something that the database does, if it comes in time.
-pub(super) async fn in_time<T>(doing: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-    within(STATEMENT_TIMEOUT, doing).await
+fn cut_off() -> StoreError {
+    StoreError::Unavailable("a statement before did not end in time".to_owned())
 }
 
-async fn within<T>(
+/// Waits for something that the database does, which goes on even if nobody waits for it any longer.
+pub(super) async fn to_its_end<T: Send + 'static>(
     limit: Duration,
-    doing: impl Future<Output = Result<T, sqlx::Error>>,
+    doing: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(limit, doing).await {
-        Ok(outcome) => Ok(outcome?),
+    match tokio::time::timeout(limit, tokio::spawn(doing)).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(error)) => Err(StoreError::Content(format!("statement interrupted: {error}"))),
         Err(_) => Err(StoreError::Unavailable(format!("no answer within {} s", limit.as_secs()))),
     }
+}
+
+/// The same for what takes no longer than a statement, and may fail.
+pub(super) async fn in_time<T: Send + 'static>(
+    doing: impl Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+) -> Result<T, StoreError> {
+    Ok(to_its_end(STATEMENT_TIMEOUT, doing).await??)
 }

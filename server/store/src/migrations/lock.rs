@@ -32,7 +32,7 @@ fn busy() -> StoreError {
 }
 
 /// Takes the lock for a transaction. SQLite's write transactions exclude each other.
-pub(super) async fn acquire(transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+pub(super) async fn acquire(transaction: &mut Transaction) -> Result<(), StoreError> {
     match transaction.dialect() {
         Dialect::Sqlite | Dialect::Cockroach => Ok(()),
         Dialect::Postgres => {
@@ -58,7 +58,7 @@ pub(super) async fn acquire(transaction: &mut Transaction<'_>) -> Result<(), Sto
 }
 
 /// Gives back what does not end with the transaction.
-pub(super) async fn release(transaction: &mut Transaction<'_>) -> Result<(), StoreError> {
+pub(super) async fn release(transaction: &mut Transaction) -> Result<(), StoreError> {
     if transaction.dialect() == Dialect::MySql {
         let sql = format!("SELECT RELEASE_LOCK({MYSQL_LOCK})");
         transaction.fetch_all(&sql, &[]).await?;

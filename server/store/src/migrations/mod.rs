@@ -175,7 +175,7 @@ async fn recorded(database: &Database) -> Result<Option<i64>, StoreError> {
     }
 }
 
-async fn version(transaction: &mut Transaction<'_>) -> Result<Option<i64>, StoreError> {
+async fn version(transaction: &mut Transaction) -> Result<Option<i64>, StoreError> {
     let recorded = transaction.fetch_optional("SELECT version, dirty FROM schema_migrations", &[]).await?;
     match recorded {
         None => Ok(None),
@@ -188,10 +188,7 @@ async fn version(transaction: &mut Transaction<'_>) -> Result<Option<i64>, Store
 }
 
 /// Runs every pending step in this transaction, which holds the lock.
-pub(crate) async fn advance(
-    transaction: &mut Transaction<'_>,
-    policy: Policy,
-) -> Result<Migrated, StoreError> {
+pub(crate) async fn advance(transaction: &mut Transaction, policy: Policy) -> Result<Migrated, StoreError> {
     let dialect = transaction.dialect();
     transaction.script(bookkeeping(dialect)).await?;
     let from = version(transaction).await?;
@@ -265,7 +262,7 @@ const fn bookkeeping(dialect: Dialect) -> &'static str {
     }
 }
 
-async fn record(transaction: &mut Transaction<'_>, version: i64) -> Result<(), StoreError> {
+async fn record(transaction: &mut Transaction, version: i64) -> Result<(), StoreError> {
     // One statement where there is a row, so that it cannot get lost in between where each commits by itself.
     let changed = transaction
         .execute("UPDATE schema_migrations SET version = ?, dirty = ?", params![version, false])
