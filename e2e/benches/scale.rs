@@ -22,6 +22,8 @@ const RULES: usize = 10;
 /// Changes that are measured, after some that are not.
 const CHANGES: usize = 400;
 const WARM_UP: usize = 40;
+/// Creations, each followed by a deletion.
+const CREATIONS: usize = 200;
 /// Most that a change may cost with many flags, as a multiple of its cost with few.
 const RATIO: f64 = 2.0;
 /// Longest start with many flags.
@@ -59,6 +61,8 @@ struct Cost {
     start: Duration,
     writer: (f64, f64),
     follower: (f64, f64),
+    /// CPU of the writer for creating a flag and deleting it again, in milliseconds.
+    creation: f64,
 }
 
 async fn change(server: &Server, number: usize) {
@@ -109,7 +113,19 @@ async fn measure(url: &str, flags: usize) -> Cost {
         let cpu = (after.0 - before.0 - idle.0 * seconds) / changes;
         (cpu, ((after.1 - before.1) as f64 - idle.1 * seconds) / changes)
     };
-    Cost { start, writer: cost(before.0, after.0, idle.0), follower: cost(before.1, after.1, idle.1) }
+    let (writer_cost, follower_cost) = (cost(before.0, after.0, idle.0), cost(before.1, after.1, idle.1));
+    let before = spent(&mut writer).await;
+    let begin = Instant::now();
+    for number in 0..CREATIONS {
+        let key = format!("new-{number}");
+        let body = json!({ "key": key, "name": key, "type": "BOOLEAN_FLAG_TYPE" });
+        writer.change("POST", "/api/v1/namespaces/default/flags", body).await.unwrap();
+        let path = format!("/api/v1/namespaces/default/flags/{key}");
+        writer.change("DELETE", &path, json!({})).await.unwrap();
+    }
+    let after = spent(&mut writer).await;
+    let creation = (after.0 - before.0 - idle.0.0 * begin.elapsed().as_secs_f64()) / CREATIONS as f64;
+    Cost { start, writer: writer_cost, follower: follower_cost, creation }
 }
 
 #[tokio::main]
@@ -140,6 +156,13 @@ async fn main() {
             costs.push(cost);
         }
         let [few, many] = costs.as_slice() else { continue };
+        // Told, not promised: whoever creates or deletes copies the index of keys.
+        println!(
+            "{kind:<10} creation and deletion  {:.2} x   ({:.2} ms and {:.2} ms CPU)",
+            many.creation / few.creation,
+            few.creation,
+            many.creation
+        );
         let mut ratios = vec![
             ("writer, CPU", many.writer.0 / few.writer.0),
             ("writer, statements", many.writer.1 / few.writer.1),

@@ -92,6 +92,8 @@ struct Balancer {
 struct Client {
     balancer: Arc<Balancer>,
     connections: HashMap<u16, SendRequest<Full<Bytes>>>,
+    /// Whether a try of the last request broke off, and may have been carried out all the same.
+    broke: bool,
 }
 
 /// A flag whose variant's attachment counts its writes.
@@ -302,7 +304,7 @@ async fn probe(balancer: Arc<Balancer>, stop: Arc<AtomicBool>) {
 
 impl Client {
     fn new(balancer: &Arc<Balancer>) -> Self {
-        Self { balancer: Arc::clone(balancer), connections: HashMap::new() }
+        Self { balancer: Arc::clone(balancer), connections: HashMap::new(), broke: false }
     }
 
     /// Sends a request to a server that is ready; to another one if the connection breaks. What is asked for must
@@ -313,6 +315,7 @@ impl Client {
         path: &str,
         body: &Value,
     ) -> std::result::Result<(u16, Value), String> {
+        self.broke = false;
         let mut last = "no server was ready".to_owned();
         for _ in 0..TRIES {
             let Some(server) = self.balancer.choose() else {
@@ -326,6 +329,7 @@ impl Client {
                 Ok(Err(error)) => last = error.to_string(),
                 Err(_) => last = "no answer in time".to_owned(),
             }
+            self.broke = true;
             self.connections.remove(&port);
             self.balancer.retries.fetch_add(1, Ordering::Relaxed);
         }
@@ -447,7 +451,8 @@ async fn write(
                 }
                 // A try that broke off had succeeded.
                 Ok((400, body))
-                    if body["message"].as_str().is_some_and(|text| text.contains("is not unique")) =>
+                    if client.broke
+                        && body["message"].as_str().is_some_and(|text| text.contains("is not unique")) =>
                 {
                     created.lock().unwrap().push(key);
                     None

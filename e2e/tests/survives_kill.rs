@@ -34,11 +34,27 @@ struct Written {
     attempted: usize,
 }
 
-/// Posts or puts; `None` if no answer came, which is what a kill looks like, or the one that says that the
-/// database is gone. Any other answer than 200 is a failure of the server.
-async fn change(method: &str, url: String, body: Value) -> Option<Value> {
-    let answer = http::request(method, url).json(&body).send().await.ok()?;
+/// Where writers write to.
+#[derive(Clone)]
+struct Target {
+    base: Arc<str>,
+    namespace: Arc<str>,
+    /// Whether the server itself lives on, so that it must answer whatever happens.
+    must_answer: bool,
+}
+
+/// Posts or puts; `None` if no answer came, which is what a kill of the server looks like, or the one that says that
+/// the database is gone. Any other answer than 200 is a failure of the server.
+async fn change(target: &Target, method: &str, url: String, body: Value) -> Option<Value> {
+    let answer = match http::request(method, url).json(&body).send().await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            assert!(!target.must_answer, "{failure}");
+            return None;
+        }
+    };
     if answer.status == 503 {
+        assert!(target.must_answer, "{}", answer.text());
         assert_eq!(answer.json()["message"], "failed to connect to database");
         return None;
     }
@@ -51,8 +67,10 @@ fn attachment(key: &str) -> String {
 }
 
 /// Brings one flag as far as the server lives.
-async fn write_flag(base: &str, namespace: &str, key: &str, delete: bool) -> Written {
-    let mut written = Written { namespace: namespace.into(), key: key.into(), acknowledged: 0, attempted: 0 };
+async fn write_flag(target: &Target, key: &str, delete: bool) -> Written {
+    let Target { base, namespace, .. } = target;
+    let mut written =
+        Written { namespace: namespace.to_string(), key: key.into(), acknowledged: 0, attempted: 0 };
     let flags = format!("{base}/api/v1/namespaces/{namespace}/flags");
     let flag = format!("{flags}/{key}");
     let (mut variant, mut rule) = (String::new(), String::new());
@@ -62,26 +80,30 @@ async fn write_flag(base: &str, namespace: &str, key: &str, delete: bool) -> Wri
         let answer = match step {
             1 => {
                 let body = json!({ "key": key, "name": format!("Name of {key}"), "enabled": true });
-                change("POST", flags.clone(), body).await
+                change(target, "POST", flags.clone(), body).await
             }
             2 => {
                 let body = json!({ "key": "a", "name": "A", "attachment": attachment(key) });
-                change("POST", format!("{flag}/variants"), body).await.inspect(|answer| variant = id(answer))
+                change(target, "POST", format!("{flag}/variants"), body)
+                    .await
+                    .inspect(|answer| variant = id(answer))
             }
             3 => {
                 let body = json!({ "segmentKeys": ["everyone"], "rank": 1 });
-                change("POST", format!("{flag}/rules"), body).await.inspect(|answer| rule = id(answer))
+                change(target, "POST", format!("{flag}/rules"), body)
+                    .await
+                    .inspect(|answer| rule = id(answer))
             }
             4 => {
                 let body = json!({ "variantId": variant, "rollout": 100 });
-                change("POST", format!("{flag}/rules/{rule}/distributions"), body).await
+                change(target, "POST", format!("{flag}/rules/{rule}/distributions"), body).await
             }
             DESCRIBED => {
                 let body =
                     json!({ "name": format!("Name of {key}"), "description": "complete", "enabled": true });
-                change("PUT", flag.clone(), body).await
+                change(target, "PUT", flag.clone(), body).await
             }
-            _ => change("DELETE", flag.clone(), json!({})).await,
+            _ => change(target, "DELETE", flag.clone(), json!({})).await,
         };
         if answer.is_none() {
             break;
@@ -92,18 +114,13 @@ async fn write_flag(base: &str, namespace: &str, key: &str, delete: bool) -> Wri
 }
 
 /// Writes flags until a write is not acknowledged, or there is enough.
-async fn write_until_death(
-    base: Arc<str>,
-    namespace: Arc<str>,
-    writer: usize,
-    enough: Arc<AtomicBool>,
-) -> Vec<Written> {
+async fn write_until_death(target: Target, writer: usize, enough: Arc<AtomicBool>) -> Vec<Written> {
     let mut all = Vec::new();
     for number in 0.. {
         if enough.load(Ordering::SeqCst) {
             break;
         }
-        let written = write_flag(&base, &namespace, &format!("w{writer}-{number}"), number % 3 == 2).await;
+        let written = write_flag(&target, &format!("w{writer}-{number}"), number % 3 == 2).await;
         let died = written.acknowledged < written.attempted;
         all.push(written);
         if died {
@@ -257,7 +274,14 @@ async fn kill_again_and_again(mut scene: Scene, rounds: usize) -> Scene {
 
         let enough = Arc::new(AtomicBool::new(false));
         let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| write_until_death(base.clone(), namespace.clone(), writer, enough.clone()))
+            .map(|writer| {
+                let target = Target {
+                    base: base.clone(),
+                    namespace: namespace.clone(),
+                    must_answer: scene.kills_database,
+                };
+                write_until_death(target, writer, enough.clone())
+            })
             .map(tokio::spawn)
             .collect();
         // A server that has just begun needs longer for its first writes on a database in another process.
