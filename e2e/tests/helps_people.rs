@@ -114,7 +114,7 @@ async fn progress_is_shown_on_a_terminal_and_nowhere_else() {
         let piped = quiet.run(command).unwrap();
         assert_eq!((piped.code, piped.stdout.as_str(), piped.stderr.as_str()), (0, "", ""), "{command:?}");
     }
-    let shown = on_a_terminal(folder.path(), &format!("import --drop --address {address} many.yaml"));
+    let shown = on_a_terminal(folder.path(), &format!("import --drop --yes --address {address} many.yaml"));
     // How often it is drawn depends on the machine; of how many it counts does not.
     assert!(shown.contains("reading what is there ") && shown.contains("/120 "), "{shown:?}");
     assert!(shown.contains("importing 120 flags"), "{shown:?}");
