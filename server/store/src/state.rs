@@ -45,11 +45,6 @@ impl Version {
         }
         u64::from_str_radix(text.get(EPOCH_DIGITS..)?, 16).ok()
     }
-
-    /// Whether this is the very next version after another one.
-    pub(crate) fn follows(&self, before: &Self) -> bool {
-        self.epoch == before.epoch && self.revision == before.revision + 1
-    }
 }
 
 /// Which part of the state to read. Namespaces are named by their stored keys.

@@ -195,12 +195,8 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
     if notifies {
         database::notify(&mut transaction).await?;
     }
-    let live = if version.follows(&before.version) {
-        changes::apply(&mut transaction, place, &before, (&touched, changes), version).await?
-    } else {
-        // Others have written in between: our changes on top of our old state would hide theirs.
-        changes::catch_up(&mut transaction, place, &before, version).await?
-    };
+    // The state before is that of the head: the write's begin has seen to that, and nobody else moved it since.
+    let live = changes::apply(&mut transaction, place, &before, (&touched, changes), version).await?;
     transaction.commit().await?;
     let version = live.version.clone();
     shared.live.store(Arc::new(live));
