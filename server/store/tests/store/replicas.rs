@@ -1,4 +1,4 @@
-//! Promises of several servers on one database, and of a server on a database that others get in the way of.
+//! Promises of several servers on one database.
 
 use std::{sync::Arc, time::Duration};
 
@@ -213,19 +213,6 @@ async fn the_revision_of_credentials_reaches_every_server(kind: Kind) {
     assert_ne!(seen.revision(), unchanged);
 }
 
-async fn everything_works_without_prepared_statements(kind: Kind) {
-    let Fixture { url, store, _folder } = fixture(kind).await;
-    let options = DatabaseOptions { prepared_statements: false, ..Default::default() };
-    let plain = SqlStore::open(Database::open(&url, options).await.unwrap()).await.unwrap();
-    for number in 0..5 {
-        plain.create_flag(&flag(&format!("f{number}"), true)).await.unwrap();
-    }
-    switch(&plain, "f1", false).await.unwrap();
-    store.refresh().await.unwrap();
-    assert_eq!((is_on(&plain, "f1"), is_on(&store, "f1")), (Some(false), Some(false)));
-    assert_current(&plain).await;
-}
-
 async fn a_write_is_told_to_whoever_listens(kind: Kind) {
     let Fixture { store, url, _folder } = fixture(kind).await;
     let other = Database::open(&url, DatabaseOptions::default()).await.unwrap();
@@ -239,22 +226,6 @@ async fn a_write_is_told_to_whoever_listens(kind: Kind) {
     tokio::time::timeout(Duration::from_secs(5), listener.changed()).await.unwrap().unwrap();
 }
 
-async fn text_that_the_database_cannot_hold_is_the_callers_mistake(kind: Kind) {
-    let Fixture { store, _folder, .. } = fixture(kind).await;
-    let long = pb::CreateFlagRequest { name: "x".repeat(300), ..flag("f", true) };
-    match store.create_flag(&long).await {
-        // SQLite does not count.
-        Ok(_) => assert_eq!(kind, Kind::Sqlite),
-        Err(error) => assert!(matches!(&error, StoreError::Invalid(text) if text.contains("255")), "{error}"),
-    }
-    let nul = pb::CreateFlagRequest { description: "a\0b".into(), ..flag("g", true) };
-    match store.create_flag(&nul).await {
-        Ok(_) => assert!(!matches!(kind, Kind::Postgres | Kind::Cockroach)),
-        Err(error) => assert!(matches!(&error, StoreError::Invalid(text) if text.contains("NUL")), "{error}"),
-    }
-    assert_current(&store).await;
-}
-
 on_every_database! {
     many_clients_write_through_two_servers_and_nothing_is_lost,
     following_a_change_takes_as_many_statements_with_many_flags_as_with_few,
@@ -263,7 +234,5 @@ on_every_database! {
     the_revision_of_a_namespace_moves_with_its_writes_alone_on_every_server,
     the_version_of_a_namespace_never_goes_back_although_clocks_differ,
     the_revision_of_credentials_reaches_every_server,
-    everything_works_without_prepared_statements,
     a_write_is_told_to_whoever_listens,
-    text_that_the_database_cannot_hold_is_the_callers_mistake,
 }
