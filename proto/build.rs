@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 use tonic_prost_build::Config;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "flipt.proto",
     "auth/auth.proto",
     "evaluation/evaluation.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 8] = [
     "ofrep/ofrep.proto",
     "core/core.proto",
     "environments/environments.proto",
+    "ownership/ownership.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod convert;
 mod structs;
 mod time;
 
@@ -41,6 +42,11 @@ pub mod flipt {
     pub mod core {
         tonic::include_proto!("flipt.core");
     }
+
+    /// Package `flipt.ownership`: what objects of a cluster own.
+    pub mod ownership {
+        tonic::include_proto!("flipt.ownership");
+    }
 }
 
 /// Package `environments`: environments and whole resources in them (API of Flipt v2).
@@ -64,7 +70,7 @@ pub mod google {
     }
 }
 
-pub use flipt::{auth, evaluation, meta, ofrep};
+pub use flipt::{auth, evaluation, meta, ofrep, ownership};
 
 /// Every file above with its imports, as an encoded `google.protobuf.FileDescriptorSet`: what reflection
 /// serves and what the REST gateway is driven by.

@@ -10,6 +10,7 @@ pub mod document;
 mod enums;
 mod json;
 mod number;
+pub mod ownership;
 mod quote;
 pub mod resource;
 mod state;

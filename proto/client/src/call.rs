@@ -1,6 +1,6 @@
 //! The calls of the API that tools make: gRPC method and REST path of each (api spec, sections 2.3 and 6.5).
 
-use flipt_proto::{evaluation, flipt as pb};
+use flipt_proto::{evaluation, flipt as pb, ownership};
 use prost::{Message, Name};
 
 /// An HTTP verb, and with it where the fields go that the path does not name.
@@ -111,4 +111,23 @@ calls! {
     Boolean(evaluation::EvaluationRequest) -> evaluation::BooleanEvaluationResponse = Post "boolean";
     /// Evaluates a variant flag.
     Variant(evaluation::EvaluationRequest) -> evaluation::VariantEvaluationResponse = Post "variant";
+}
+
+calls! {
+    "flipt.ownership.OwnershipService" below "/ownership/v1/environments/{environment_key}/";
+
+    /// Makes a resource what its owner wants it to be, and claims it.
+    Apply(ownership::ApplyRequest) -> ownership::ApplyResponse = Post "apply";
+    /// Gives up a claim, and deletes the resource if asked to.
+    Release(ownership::ReleaseRequest) -> ownership::ReleaseResponse = Post "release";
+    /// What the objects of a cluster own.
+    ListManaged(ownership::ListManagedRequest) -> ownership::ListManagedResponse = Get "managed";
+    /// Waits until something has changed, and tells what.
+    Changes(ownership::ChangesRequest) -> ownership::ChangesResponse = Get "changes";
+    /// Switches an owned flag in an emergency, for a limited time.
+    Override(ownership::OverrideRequest) -> ownership::Managed
+        = Put "namespaces/{namespace_key}/flags/{key}/override";
+    /// Ends an override before its time.
+    EndOverride(ownership::EndOverrideRequest) -> ownership::Managed
+        = Delete "namespaces/{namespace_key}/flags/{key}/override";
 }
