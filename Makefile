@@ -26,7 +26,7 @@ CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
-.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit crds images cluster-tools e2e
+.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit crds chart chart-docs images cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
@@ -106,6 +106,13 @@ bench: setup ## Benchmarks, as ratios against a floor measured in the same run; 
 
 crds: setup ## Write the definitions of the custom resources anew
 	cargo run --quiet --package flipt-crds --bin crdgen
+	cargo run --quiet --package flipt-crds --bin crdgen charts/flipt/files/crds
+
+chart: cluster-tools ## Test the Helm chart, as far as that needs no cluster
+	@PATH="$$(CACHE="$(CACHE)" e2e/tools/build):$$PATH" CACHE="$(CACHE)" charts/tests/run
+
+chart-docs: ## Write the chart's table of values and its schema anew
+	@charts/docs
 
 images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make up their names
 	$(call install,$(IMAGE_PACKAGES))
@@ -120,7 +127,7 @@ ifeq ($(origin KUBECONFIG),command line)
 e2e: setup
 	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" e2e/cluster/test $(TESTS)
 else
-e2e: cluster-tools ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; TESTS=part-of-a-name
+e2e: cluster-tools chart ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; TESTS=part-of-a-name
 	@CACHE="$(CACHE)" e2e/cluster/test $(TESTS)
 endif
 

@@ -1,6 +1,7 @@
 """What the API server of a real cluster says about everything that the chart renders."""
 
 import copy
+import time
 import unittest
 
 import yaml
@@ -99,46 +100,47 @@ class InCluster(unittest.TestCase):
         kubectl(*patch, operator)
 
     def test_a_release_is_installed_upgraded_and_removed(self):
-        values = str(next(path for path in VALUES if path.stem == "ephemeral"))
-        helm = ["--namespace", NAMESPACE, "--values", values]
-        # What others installed of the definitions becomes the release's.
-        adopt = ["--take-ownership"]
-        command("helm", "install", "flipt", str(CHART), *helm, *adopt)
-        self.addCleanup(gone, "mutatingwebhookconfiguration", "flipt-injector")
-        before = kubectl("get", "mutatingwebhookconfiguration", "flipt-injector", "--output=jsonpath={.metadata.generation}")
-        # The operator owns the authorities of its webhook, also when the chart is upgraded.
-        owned = find(objects(), "MutatingWebhookConfiguration")
-        theirs = {
-            "apiVersion": owned["apiVersion"], "kind": owned["kind"], "metadata": {"name": "flipt-injector"},
-            "webhooks": [
-                {"name": hook["name"], "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": {"caBundle": CA}}
-                for hook in owned["webhooks"]
-            ],
-        }  # fmt: skip
-        kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=flipt-operator", "--filename", "-", objects=[theirs])
-        command("helm", "upgrade", "flipt", str(CHART), *helm, "--set", "webhook.timeoutSeconds=6")
-        bundles = kubectl("get", "mutatingwebhookconfiguration", "flipt-injector", "--output=jsonpath={.webhooks[*].clientConfig.caBundle}")
-        self.assertEqual(bundles.split(), [CA, CA])
-        after = kubectl("get", "mutatingwebhookconfiguration", "flipt-injector", "--output=jsonpath={.webhooks[*].timeoutSeconds}")
-        self.assertEqual(after, "6 6", before)
+        values = next(path for path in VALUES if path.stem == "ephemeral")
+        given = ["flipt", str(CHART), "--namespace", NAMESPACE, "--values", str(values)]
+        # The definitions are there already, and become part of the release.
+        command("helm", "install", *given, "--take-ownership")
+        self.addCleanup(kubectl, "delete", "mutatingwebhookconfiguration", "flipt-injector", "--ignore-not-found")
+        kubectl(
+            "apply", "--server-side", "--force-conflicts", "--field-manager=flipt-operator", "--filename", "-",
+            objects=[self.authorities()],
+        )  # fmt: skip
+
+        command("helm", "upgrade", *given, "--set", "webhook.timeoutSeconds=6")
+        self.assertEqual(self.of_the_webhook("timeoutSeconds"), ["6", "6"])
+        self.assertEqual(self.of_the_webhook("clientConfig.caBundle"), [CA, CA], "the operator owns its authorities")
+
         command("helm", "uninstall", "flipt", "--namespace", NAMESPACE)
-        left = kubectl("get", "all,configmap,serviceaccount,role,rolebinding,pdb", "--namespace", NAMESPACE, "--selector", "app.kubernetes.io/instance=flipt", "--output=name", "--ignore-not-found")
-        self.assertFalse([name for name in left.split() if not name.startswith(("pod/", "replicaset.apps/"))])
-        # The definitions stay.
         kubectl("get", "customresourcedefinition", "fliptflags.flipt.io")
+        left = kubectl(
+            "get", "mutatingwebhookconfiguration,clusterrole,deployment,service,configmap,serviceaccount,role,pdb",
+            "--namespace", NAMESPACE, "--selector", "app.kubernetes.io/instance=flipt", "--output=name",
+        )  # fmt: skip
+        self.assertEqual(left, "")
+
+    def authorities(self):
+        """What the operator writes into its webhook."""
+        webhook = find(objects(), "MutatingWebhookConfiguration")
+        for entry in (hooks := copy.deepcopy(webhook["webhooks"])):
+            for field in set(entry) - {"name", "admissionReviewVersions", "sideEffects"}:
+                del entry[field]
+            entry["clientConfig"] = {"caBundle": CA}
+        return {**webhook, "metadata": {"name": "flipt-injector"}, "webhooks": hooks}
+
+    def of_the_webhook(self, field):
+        path = f"--output=jsonpath={{.webhooks[*].{field}}}"
+        return kubectl("get", "mutatingwebhookconfiguration", "flipt-injector", path).split()
 
 
 # A certificate in base64 that the API server takes for one.
 CA = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJkVENDQVJ1Z0F3SUJBZ0lVWU1DTE55M1Vqb3B6UHVjQ3c2ZGpQY1pjRjRBd0NnWUlLb1pJemowRUF3SXcKRHpFTk1Bc0dBMVVFQXd3RWRHVnpkREFnRncweU5qRXhNamt4TkRVd01EZGFHQTh5TVRJMk1URXdOVEUwTlRBdwpOMW93RHpFTk1Bc0dBMVVFQXd3RWRHVnpkREJaTUJNR0J5cUdTTTQ5QWdFR0NDcUdTTTQ5QXdFSEEwSUFCRjZsCkdiblBnQ0RxMldYMlluNTNESTYwS01VVWNJK0U5bzlncGx0WCtkdXVIL0lHYUVpZm96ZjhjYWtBS0hKZ2RzbXEKTkFDeXc0SFAzKzRPVHhSczVndWpVekJSTUIwR0ExVWREZ1FXQkJTNzVEWmI3MzBETlIxVzZmTmlmbDZQSHh5Swp1akFmQmdOVkhTTUVHREFXZ0JTNzVEWmI3MzBETlIxVzZmTmlmbDZQSHh5S3VqQVBCZ05WSFJNQkFmOEVCVEFECkFRSC9NQW9HQ0NxR1NNNDlCQU1DQTBnQU1FVUNJRGVGY1g2T0IzL1djL0t5L3NoUFNObmJPcGpjRzRYdFBaRXQKZkNXVHdEckpBaUVBbi9NdFMxckxNL2VBZHhmUWEzYTdVam9CdkZ5SzBlVXlXcG1mOEtRYjROMD0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="
 
 
-def gone(kind, name):
-    kubectl("delete", kind, name, "--ignore-not-found")
-
-
 def until_refused(message, call):
-    import time
-
     for _ in range(100):
         try:
             call()
