@@ -122,6 +122,26 @@ class InCluster(unittest.TestCase):
         )  # fmt: skip
         self.assertEqual(left, "")
 
+    def test_the_notes_say_what_was_installed_and_warn(self):
+        def notes(*given):
+            rendered = command("helm", "install", "notes", str(CHART), "--namespace", NAMESPACE, "--dry-run=server", "--take-ownership", *given)
+            return rendered.split("NOTES:")[1]
+
+        self.assertIn("create token notes-flipt-admin --audience flipt-server", notes())
+        self.assertIn("http://notes-flipt-server.flipt-system.svc:8080", notes())
+        for given, warning in [
+            ("server.persistence.enabled=false", "every restart of the server loses all flags"),
+            ("server.authentication.required=false", "Whoever reaches the server may change flags"),
+            ("server.authentication.token.enabled=true", "written to the server's log"),
+            ("server.database.existingSecret.name=database", "One pod serves the database"),
+            ("operator.replicas=1", "pods that start while it restarts get no sidecar"),
+            ("snapshots.bucket=flags", "Nothing publishes to the bucket"),
+            ("uninstall.enabled=false", "before you remove the release"),
+        ]:
+            with self.subTest(given):
+                self.assertIn(warning, notes("--set", given))
+                self.assertNotIn(warning, notes())
+
     def authorities(self):
         """What the operator writes into its webhook."""
         webhook = find(objects(), "MutatingWebhookConfiguration")

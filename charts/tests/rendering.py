@@ -127,21 +127,23 @@ class Server(unittest.TestCase):
     def config(self, *arguments):
         return yaml.safe_load(find(objects(*arguments), "ConfigMap", "flipt-server")["data"]["default.yml"])
 
+    def allowed(self, *arguments):
+        entries = self.config(*arguments)["authentication"]["methods"]["kubernetes"]["allow"]
+        return ["{namespace}/{service_account}={permission}".format(**entry) for entry in entries]
+
     def test_callers_need_credentials_and_only_the_operator_and_people_have_them(self):
         authentication = self.config()["authentication"]
         self.assertTrue(authentication["required"])
-        self.assertEqual(
-            authentication["methods"],
-            {"kubernetes": {"enabled": True, "allow": f"{NAMESPACE}/flipt-operator=write;{NAMESPACE}/flipt-admin=write"}},
-        )
+        self.assertEqual(list(authentication["methods"]), ["kubernetes"])
+        self.assertEqual(self.allowed(), [f"{NAMESPACE}/flipt-operator=write", f"{NAMESPACE}/flipt-admin=write"])
 
-    def test_sidecars_that_ask_the_server_are_let_in(self):
-        allowed = self.config("--set", "profile.enabled=true,profile.server=true")["authentication"]["methods"]
-        self.assertIn("*/*=read", allowed["kubernetes"]["allow"])
-        given = "profile.enabled=true,profile.server=true,operator.watchNamespaces={shop}"
-        allowed = self.config("--set", given)["authentication"]["methods"]["kubernetes"]["allow"]
-        self.assertIn(";shop/*=read", allowed)
-        self.assertNotIn("*/*", allowed)
+    def test_the_export_may_read_and_sidecars_that_ask_the_server_may_evaluate(self):
+        given = "snapshots.bucket=flags,export.enabled=true,profile.enabled=true"
+        self.assertEqual(self.allowed("--set", given)[2:], [f"{NAMESPACE}/flipt-export=read"])
+        given += ",profile.server=true"
+        self.assertEqual(self.allowed("--set", given)[3:], ["*/*=evaluate"])
+        given += ",operator.watchNamespaces={shop}"
+        self.assertEqual(self.allowed("--set", given)[3:], ["shop/*=evaluate"])
 
     def test_configuration_of_people_goes_before_that_of_the_chart(self):
         config = self.config("--set", "server.config.server.shutdown_delay=1s,server.config.log.level=DEBUG")

@@ -129,6 +129,8 @@ topologySpreadConstraints:
 - name: authorities
   configMap:
     name: {{ include "flipt.fullname" . }}-authorities
+    # A hook may run before it is there.
+    optional: true
 {{- end }}
 {{- end }}
 

@@ -4,7 +4,7 @@
 {{- $authentication := $server.authentication -}}
 {{- $methods := dict -}}
 {{- if $authentication.kubernetes.enabled -}}
-{{- $_ := set $methods "kubernetes" (dict "enabled" true "allow" (include "flipt.allowed" .)) -}}
+{{- $_ := set $methods "kubernetes" (dict "enabled" true "allow" (include "flipt.allowed" . | fromYamlArray)) -}}
 {{- end -}}
 {{- if $authentication.token.enabled -}}
 {{- $_ := set $methods "token" (dict "enabled" true) -}}
@@ -19,25 +19,28 @@
 {{ toYaml (mergeOverwrite $config (deepCopy $server.config)) }}
 {{- end }}
 
-{{/* Who may call by a token of a service account: "namespace/account=permission;…". */}}
+{{/* Who may call by a token of a service account, in YAML. */}}
 {{- define "flipt.allowed" -}}
 {{- $name := include "flipt.fullname" . -}}
 {{- $namespace := .Release.Namespace -}}
-{{- $operator := include "flipt.operatorAccount" . -}}
-{{- $allowed := list (printf "%s/%s=write" $namespace $operator) -}}
-{{- if .Values.server.authentication.kubernetes.admin.create -}}
-{{- $allowed = append $allowed (printf "%s/%s-admin=write" $namespace $name) -}}
-{{- end -}}
-{{- if .Values.export.enabled -}}
-{{- $allowed = append $allowed (printf "%s/%s=read" $namespace (include "flipt.exporter" .)) -}}
-{{- end -}}
-{{- if and .Values.profile.enabled .Values.profile.server -}}
-{{- range .Values.operator.watchNamespaces | default (list "*") -}}
-{{- $allowed = append $allowed (printf "%s/*=read" .) -}}
-{{- end -}}
-{{- end -}}
-{{- range .Values.server.authentication.kubernetes.allow -}}
-{{- $allowed = append $allowed (printf "%s/%s=%s" .namespace .serviceAccount .permission) -}}
-{{- end -}}
-{{ join ";" $allowed }}
+- {namespace: {{ $namespace }}, service_account: {{ include "flipt.operatorAccount" . }}, permission: write}
+{{- if .Values.server.authentication.kubernetes.admin.create }}
+- {namespace: {{ $namespace }}, service_account: {{ $name }}-admin, permission: write}
+{{- end }}
+{{- if .Values.export.enabled }}
+- {namespace: {{ $namespace }}, service_account: {{ include "flipt.exporter" . }}, permission: read}
+{{- end }}
+{{- if and .Values.profile.enabled .Values.profile.server }}
+{{- range .Values.operator.watchNamespaces | default (list "*") }}
+- {namespace: {{ . | quote }}, service_account: "*", permission: evaluate}
+{{- end }}
+{{- end }}
+{{- range .Values.server.authentication.kubernetes.allow }}
+- namespace: {{ .namespace | quote }}
+  service_account: {{ .serviceAccount | quote }}
+  permission: {{ .permission }}
+  {{- with .fliptNamespaces }}
+  flipt_namespaces: {{ toJson . }}
+  {{- end }}
+{{- end }}
 {{- end }}
