@@ -11,7 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 /// In a cluster of somebody else.
 fn control() -> Result<PathBuf> {
     std::env::var_os("CLUSTER_CONTROL").map(PathBuf::from).ok_or_else(|| {
-        Failure::new("this cluster is not ours: its daemons cannot be stopped; `make e2e` starts one of its own")
+        Failure::new(
+            "this cluster is not ours: its daemons cannot be stopped; `make e2e` starts one of its own",
+        )
     })
 }
 

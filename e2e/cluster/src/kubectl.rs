@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flipt_e2e::Result;
 
-use crate::program::run;
+use crate::program::{run, run_loudly};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -23,4 +23,12 @@ pub async fn kubectl(arguments: &[&str]) -> Result<String> {
 pub async fn kubectl_apply(namespace: &str, manifests: &str) -> Result<String> {
     let arguments = ["apply", "--server-side", "--namespace", namespace, "--filename", "-"];
     run("kubectl", &arguments, manifests, TIMEOUT).await
+}
+
+/// What `kubectl` prints, and what it says beside it, such as warnings; with this input.
+///
+/// # Errors
+/// As [`kubectl`].
+pub async fn kubectl_with(arguments: &[&str], input: &str) -> Result<(String, String)> {
+    run_loudly("kubectl", arguments, input, TIMEOUT).await
 }

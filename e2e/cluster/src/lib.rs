@@ -7,18 +7,22 @@
 pub mod app;
 mod daemon;
 mod definitions;
+mod editor;
 mod helm;
 mod kubectl;
 mod namespace;
 pub mod object_store;
 mod program;
 pub mod reach;
+pub mod release;
+mod volume;
 mod workload;
 
 pub use app::App;
 pub use daemon::{DAEMON_PATIENCE, Outage, cluster_is_ours};
 pub use definitions::{install_definitions, resource_of};
+pub use editor::Editor;
 pub use helm::helm;
-pub use kubectl::{kubectl, kubectl_apply};
+pub use kubectl::{kubectl, kubectl_apply, kubectl_with};
 pub use namespace::in_namespace;
 pub use workload::{apply, pod_spec, run_to_end, wait_until_available};

@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     kubectl,
+    volume::give_volume,
     workload::{apply, pod_spec, wait_until_available},
 };
 
@@ -48,7 +49,14 @@ async fn start(client: &Client) -> Result<()> {
         "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
     }));
     pod["securityContext"]["fsGroup"] = 65532.into();
-    pod["volumes"] = json!([{ "name": "data", "emptyDir": {} }]);
+    // Objects outlive the pod, which tests kill.
+    give_volume("flipt-e2e-s3", STORE_NAMESPACE, "s3").await?;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "s3" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "64Mi" } } },
+    });
+    apply(client, STORE_NAMESPACE, &claim).await?;
+    pod["volumes"] = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "s3" } }]);
     for object in [
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": { "name": "s3" },
@@ -123,4 +131,15 @@ pub fn bucket(prefix: &str) -> Value {
         "bucket": BUCKET, "prefix": prefix, "region": "us-east-1", "endpoint": STORE_ENDPOINT,
         "forcePathStyle": true, "credentialsSecretRef": { "name": "flipt-s3" },
     })
+}
+
+/// The place below this prefix, for programs of ours that publish. Their credentials are those of the environment, which
+/// `make e2e` sets.
+///
+/// # Panics
+/// Never: the text is one.
+#[must_use]
+pub fn location(prefix: &str) -> flipt_snapshots::Location {
+    let url = format!("s3://{BUCKET}/{prefix}?region=us-east-1&endpoint={STORE_ENDPOINT}&pathStyle=true");
+    url.parse().unwrap()
 }

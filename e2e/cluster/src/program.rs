@@ -7,6 +7,16 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// Runs a program on an input, and gives what it prints.
 pub(crate) async fn run(program: &str, arguments: &[&str], input: &str, timeout: Duration) -> Result<String> {
+    run_loudly(program, arguments, input, timeout).await.map(|(printed, _)| printed)
+}
+
+/// Runs a program on an input, and gives what it prints, and what it says on standard error.
+pub(crate) async fn run_loudly(
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+    timeout: Duration,
+) -> Result<(String, String)> {
     let said = arguments.join(" ");
     let failed = |error: std::io::Error| {
         Failure::new(format!("{program} cannot be run ({error}): `make e2e` provides it"))
@@ -27,7 +37,10 @@ pub(crate) async fn run(program: &str, arguments: &[&str], input: &str, timeout:
         child.wait_with_output().await.map_err(failed)
     };
     match tokio::time::timeout(timeout, running).await {
-        Ok(Ok(output)) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(Ok(output)) if output.status.success() => {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            Ok((text(&output.stdout), text(&output.stderr)))
+        }
         Ok(Ok(output)) => {
             Err(Failure::new(format!("{program} {said}: {}", String::from_utf8_lossy(&output.stderr).trim())))
         }
