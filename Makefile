@@ -123,10 +123,10 @@ cluster-tools: setup ## Build a real Kubernetes for the tests from source, once:
 # A KUBECONFIG of the environment may be somebody's production: only one that is named counts.
 ifeq ($(origin KUBECONFIG),command line)
 e2e: setup
-	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" e2e/cluster/test $(TESTS)
+	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" PARTS="$(PARTS)" e2e/cluster/test $(TESTS)
 else
-e2e: cluster-tools ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; TESTS=part-of-a-name
-	@CACHE="$(CACHE)" e2e/cluster/test $(TESTS)
+e2e: cluster-tools ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; PARTS=outages TESTS=part-of-a-name
+	@CACHE="$(CACHE)" PARTS="$(PARTS)" e2e/cluster/test $(TESTS)
 endif
 
 audit: setup ## Licences and sources of every dependency
