@@ -9,7 +9,6 @@ from chart import CHART, FOREIGN, NAMESPACE, VALUES, Refused, bootstrap, command
 
 # A namespace of this test, which holds its pods to the restricted standard, and those that values name.
 PLACES = [NAMESPACE, "shop", "pay"]
-LABEL = "flipt.io/chart-test"
 
 
 def kubectl(*arguments, objects=None):
@@ -27,17 +26,15 @@ def accepted(objects):
 class InCluster(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        restricted = {LABEL: "true", "pod-security.kubernetes.io/enforce": "restricted"}
+        definitions = ["--filename", str(CHART / "files" / "crds")]
+        # Whatever is there is somebody's, and would be deleted with its definition.
+        assert not kubectl("get", "--ignore-not-found", "--output=name", *definitions), "this cluster is in use"
         for name in PLACES:
             kubectl("create", "namespace", name)
         cls.addClassCleanup(kubectl, "delete", "namespace", "--ignore-not-found", *PLACES)
-        kubectl("label", "namespace", *PLACES, *(f"{key}={value}" for key, value in restricted.items()))
-        definitions = ["--filename", str(CHART / "files" / "crds")]
-        # Whatever is there is somebody's, and would be deleted with its definition.
-        if kubectl("get", "--ignore-not-found", "--output=name", *definitions):
-            raise unittest.SkipTest("the custom resources are installed here already")
-        kubectl("apply", "--server-side", *definitions)
+        kubectl("label", "namespace", *PLACES, "pod-security.kubernetes.io/enforce=restricted")
         cls.addClassCleanup(kubectl, "delete", "--ignore-not-found", *definitions)
+        kubectl("apply", "--server-side", *definitions)
         kubectl("wait", "--for=condition=Established", "--timeout=60s", *definitions)
 
     def test_it_accepts_every_object(self):
