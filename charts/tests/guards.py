@@ -13,6 +13,7 @@ REFUSED = [
     ("webhook.certificates.mode=existingSecret", "name the Secret in webhook.certificates.secretName"),
     ("webhook.certificates.caBundle=x", "belongs to webhook.certificates.mode existingSecret"),
     ("webhook.hostNetwork=true,webhook.port=10250", "which the kubelet has"),
+    ("webhook.port=8081", "one pod listens on both"),
     ("snapshots.publish=true", "snapshots.publish needs snapshots.bucket"),
     ("export.enabled=true", "export.enabled needs snapshots.bucket"),
     ("snapshots.bucket=flags,export.enabled=true,server.enabled=false", "export.spec.serverRef"),

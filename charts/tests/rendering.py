@@ -224,7 +224,7 @@ class Removal(unittest.TestCase):
         rendered = objects("--set", "uninstall.mode=purge")
         hooks = [item for item in rendered if item["metadata"].get("annotations", {}).get("helm.sh/hook") == "pre-delete"]
         weights = {item["kind"]: int(item["metadata"]["annotations"]["helm.sh/hook-weight"]) for item in hooks}
-        self.assertEqual(set(weights), {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Job"})
+        self.assertEqual(set(weights), {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Job"})
         self.assertTrue(all(weights[kind] < weights["Job"] for kind in weights if kind != "Job"))
         job = find(hooks, "Job")["spec"]
         self.assertEqual(job["template"]["spec"]["containers"][0]["args"], ["uninstall", "--mode", "purge"])

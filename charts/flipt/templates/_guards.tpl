@@ -38,6 +38,9 @@
   {{- if and (eq .failurePolicy "Fail") (lt (int $.Values.operator.replicas) 2) -}}
     {{- fail "webhook.failurePolicy is Fail with a single operator: labelled pods could not start while it restarts. Set operator.replicas to 2 or more, or webhook.failurePolicy to Ignore" -}}
   {{- end -}}
+  {{- if eq (int .port) (int $.Values.operator.healthPort) -}}
+    {{- fail "webhook.port and operator.healthPort are the same: one pod listens on both" -}}
+  {{- end -}}
   {{- if and .hostNetwork (eq (int .port) 10250) -}}
     {{- fail "webhook.port is 10250, which the kubelet has on every node: choose another one for webhook.hostNetwork" -}}
   {{- end -}}
