@@ -52,8 +52,9 @@ pub async fn reach(client: &Client, namespace: &str, pod: &str, port: u16) -> Re
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
         let address = until_some(&format!("the pod {pod} has an address"), PATIENCE, || async {
             pods.get(pod).await.ok()?.status?.pod_ip
-        });
-        return Ok(Reached { url: format!("http://{}:{port}", address.await?), _forward: None });
+        })
+        .await?;
+        return Ok(Reached { url: format!("http://{address}:{port}"), _forward: None });
     }
     let failed = |error: std::io::Error| Failure::new(format!("kubectl port-forward: {error}"));
     let mut forward = Command::new("kubectl")

@@ -15,5 +15,5 @@ mod refuses_damaged_snapshots;
 mod starts_before_apps;
 mod starts_without_a_store;
 
-#[path = "../manifests.rs"]
+#[path = "../shared/manifests.rs"]
 mod manifests;

@@ -41,13 +41,8 @@ async fn a_pod_is_ready_after_half_a_minute_and_recovers_without_a_restart() {
         let question = json!({ "namespaceKey": namespace, "flagKey": "banner", "entityId": "u" });
         let answer = started.ask("POST", "/evaluate/v1/boolean", &question, None).await.unwrap();
         assert_eq!(answer["status"], 503, "{answer}");
-        let answer = started.ask(
-            "POST",
-            "/ofrep/v1/evaluate/flags/banner",
-            &json!({ "context": { "targetingKey": "u" } }),
-            None,
-        );
-        let answer = answer.await.unwrap();
+        let question = json!({ "context": { "targetingKey": "u" } });
+        let answer = started.ask("POST", "/ofrep/v1/evaluate/flags/banner", &question, None).await.unwrap();
         assert!(answer.to_string().contains("PROVIDER_NOT_READY"), "{answer}");
 
         apply(&client, object_store::STORE_NAMESPACE, &gate(&namespace, "s3")).await.unwrap();
@@ -57,16 +52,9 @@ async fn a_pod_is_ready_after_half_a_minute_and_recovers_without_a_restart() {
         let again = App::find(&client, &namespace, "cold").await.unwrap();
         assert_eq!(again.pod, started.pod, "it is another pod");
         let path = "jsonpath={.status.initContainerStatuses[*].restartCount}";
-        let restarts = flipt_e2e_cluster::kubectl(&[
-            "get",
-            "pod",
-            &again.pod,
-            "--namespace",
-            &namespace,
-            "--output",
-            path,
-        ]);
-        assert_eq!(restarts.await.unwrap(), "0");
+        let arguments = ["get", "pod", &again.pod, "--namespace", &namespace, "--output", path];
+        let restarts = flipt_e2e_cluster::kubectl(&arguments).await.unwrap();
+        assert_eq!(restarts, "0");
     })
     .await;
 }

@@ -6,5 +6,5 @@ mod keeps_a_thousand_flags;
 mod rotates_certificates;
 mod serves_through_outages;
 
-#[path = "../manifests.rs"]
+#[path = "../shared/manifests.rs"]
 mod manifests;

@@ -5,5 +5,5 @@
 mod asks_for_what_it_may;
 mod upgrades_and_leaves;
 
-#[path = "../manifests.rs"]
+#[path = "../shared/manifests.rs"]
 mod manifests;
