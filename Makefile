@@ -76,8 +76,9 @@ schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SE
 	cargo build --quiet --package flipt
 	@CACHE="$(CACHE)" e2e/schemathesis/run "$(or $(SECONDS),60)"
 
-check: setup ## Formatting, and one TLS provider in the whole tree
+check: setup ## Formatting, the chart's documentation, and one TLS provider in the whole tree
 	cargo fmt --all --check
+	@charts/docs --check
 	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
