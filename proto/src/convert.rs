@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flipt_model::{
     Constraint, ConstraintType, Distribution, Flag, FlagType, MatchType, Rollout, RolloutRule, Rule, Segment,
-    SegmentOperator, Variant,
+    SegmentOperator, Variant, ownership::Resource,
 };
 
 use crate::{flipt::core as pb, json_to_struct, json_to_value, struct_to_json, value_to_json};
@@ -25,6 +25,17 @@ pub fn flag(message: pb::Flag, key: &str) -> Flag {
         default_variant: message.default_variant.filter(|key| !key.is_empty()),
         rules: (1..).zip(message.rules).map(|(rank, message)| rule(rank, message)).collect(),
         rollouts: (1..).zip(message.rollouts).map(|(rank, message)| rollout(rank, message)).collect(),
+    }
+}
+
+/// A resource as it is after a way over the wire, which is the form to compare: numbers in metadata and attachments
+/// are 64 bits wide there, and the keys of objects have an order. Once there, it stays the same.
+#[must_use]
+pub fn as_sent(resource: &Resource) -> Resource {
+    match resource {
+        Resource::Namespace(namespace) => Resource::Namespace(namespace.clone()),
+        Resource::Flag(stored) => Resource::Flag(flag(flag_message(stored), &stored.key)),
+        Resource::Segment(stored) => Resource::Segment(segment(segment_message(stored), &stored.key)),
     }
 }
 

@@ -8,6 +8,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::{Flag, Namespace, Segment};
@@ -54,6 +55,30 @@ pub enum EditableField {
     Rollouts,
     /// The metadata of a flag.
     Metadata,
+}
+
+impl EditableField {
+    /// Every field.
+    pub const ALL: [Self; 5] =
+        [Self::Enabled, Self::Description, Self::Rules, Self::Rollouts, Self::Metadata];
+
+    /// As objects and tables spell it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Description => "description",
+            Self::Rules => "rules",
+            Self::Rollouts => "rollouts",
+            Self::Metadata => "metadata",
+        }
+    }
+
+    /// The field that is spelt like this.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|field| field.as_str() == text)
+    }
 }
 
 /// Fields that an owner leaves to the UI.
@@ -114,6 +139,12 @@ impl ResourceKind {
             Self::Segment => "segment",
         }
     }
+
+    /// The kind that is spelt like this.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Namespace, Self::Flag, Self::Segment].into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 impl Resource {
@@ -160,6 +191,12 @@ impl Resource {
                 }
                 if keeps(EditableField::Rules) {
                     wanted.rules.clone_from(&stored.rules);
+                    // Variants are the owner's alone: what is gone cannot be given out any more.
+                    let variants: BTreeSet<&str> =
+                        wanted.variants.iter().map(|variant| variant.key.as_str()).collect();
+                    for rule in &mut wanted.rules {
+                        rule.distributions.retain(|share| variants.contains(share.variant.as_str()));
+                    }
                 }
                 if keeps(EditableField::Rollouts) {
                     wanted.rollouts.clone_from(&stored.rollouts);
@@ -174,8 +211,32 @@ impl Resource {
 
     /// SHA-256 of the content without what is left to the UI, in hexadecimal digits. Equal content gives equal
     /// hashes in every process of the same release; ranks count by their order only.
+    ///
+    /// Content is hashed as it is. Whoever compares what is stored with what was sent must hash both in the form
+    /// that they have after a way over the wire.
     #[must_use]
     pub fn content_hash(&self, editable: &Editable) -> String {
+        let digest = Sha256::digest(self.compared(editable).to_string());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// How this differs from what is wanted, for people: a line of at most 1 kB that names fields with their value
+    /// here and the wanted one. Empty if they are the same without what is left to the UI.
+    #[must_use]
+    pub fn difference(&self, wanted: &Self, editable: &Editable) -> String {
+        let mut found = Vec::new();
+        differences("", &self.compared(editable), &wanted.compared(editable), &mut found);
+        let mut text = found.join("; ");
+        if text.len() > DIFFERENCE_BYTES {
+            let end = text.floor_char_boundary(DIFFERENCE_BYTES - '…'.len_utf8());
+            text.truncate(end);
+            text.push('…');
+        }
+        text
+    }
+
+    /// What counts in comparisons.
+    fn compared(&self, editable: &Editable) -> Value {
         let mut content = self.clone();
         let blank = match &content {
             Self::Namespace(_) => Self::Namespace(Namespace::default()),
@@ -187,7 +248,7 @@ impl Resource {
             Self::Namespace(namespace) => {
                 namespace.flags.clear();
                 namespace.segments.clear();
-                serde_json::to_vec(namespace)
+                serde_json::to_value(namespace)
             }
             Self::Flag(flag) => {
                 for (rank, rule) in (1..).zip(&mut flag.rules) {
@@ -196,13 +257,54 @@ impl Resource {
                 for (rank, rollout) in (1..).zip(&mut flag.rollouts) {
                     rollout.rank = rank;
                 }
-                serde_json::to_vec(flag)
+                serde_json::to_value(flag)
             }
-            Self::Segment(segment) => serde_json::to_vec(segment),
+            Self::Segment(segment) => serde_json::to_value(segment),
         };
         // These types always serialise: no maps with keys other than text.
-        let digest = Sha256::digest(json.unwrap_or_default());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        json.unwrap_or_default()
+    }
+}
+
+/// Longest text about a difference.
+const DIFFERENCE_BYTES: usize = 1_000;
+/// Longest text about one value in it.
+const VALUE_CHARACTERS: usize = 80;
+
+/// Adds a text for each place where two values differ.
+fn differences(place: &str, here: &Value, wanted: &Value, found: &mut Vec<String>) {
+    match (here, wanted) {
+        _ if here == wanted => {}
+        (Value::Object(here), Value::Object(wanted)) => {
+            let keys: BTreeSet<&String> = here.keys().chain(wanted.keys()).collect();
+            for key in keys {
+                let inner = if place.is_empty() { key.clone() } else { format!("{place}.{key}") };
+                let value = |object: &serde_json::Map<String, Value>| object.get(key).cloned();
+                differences(
+                    &inner,
+                    &value(here).unwrap_or_default(),
+                    &value(wanted).unwrap_or_default(),
+                    found,
+                );
+            }
+        }
+        (Value::Array(here), Value::Array(wanted)) if here.len() == wanted.len() => {
+            for (at, (here, wanted)) in here.iter().zip(wanted).enumerate() {
+                differences(&format!("{place}[{at}]"), here, wanted, found);
+            }
+        }
+        (here, wanted) => found.push(format!("{place}: {} → {}", shortened(here), shortened(wanted))),
+    }
+}
+
+fn shortened(value: &Value) -> String {
+    if value.is_null() {
+        return "nothing".to_owned();
+    }
+    let text = value.to_string();
+    match text.char_indices().nth(VALUE_CHARACTERS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(DataServiceServer::new(api.clone()))
         .add_service(ClientEvaluationServiceServer::new(api.clone()))
         .add_service(EnvironmentsServiceServer::new(api.clone()))
+        .add_service(OwnershipServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
             Arc::clone(&gate),

@@ -103,7 +103,10 @@ impl Keeper {
     /// Keeps the store current until told to stop.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
         match self {
-            Self::Database(database) => refresh(&database, shutdown).await,
+            Self::Database(database) => {
+                let shutdown = shutdown.shared();
+                tokio::join!(refresh(&database, shutdown.clone()), database.end_overrides(shutdown));
+            }
             Self::Documents(follower) => follower.run(shutdown).await,
         }
     }

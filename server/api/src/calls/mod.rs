@@ -4,6 +4,7 @@ mod authentication;
 mod authentication_method_token;
 mod environments;
 mod flipt;
+mod ownership;
 mod public_authentication;
 
 use crate::rest::Bindings;
@@ -12,6 +13,7 @@ use crate::rest::Bindings;
 pub(crate) fn bindings(offered: impl Fn(&str) -> bool) -> Bindings {
     let all = flipt::bindings()
         .chain(environments::bindings())
+        .chain(ownership::bindings())
         .chain(public_authentication::bindings())
         .chain(authentication::bindings())
         .chain(authentication_method_token::bindings());
