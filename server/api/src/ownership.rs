@@ -7,9 +7,8 @@ use flipt_model::{
     Namespace,
     ownership::{Adoption, Decision, Drift, Editable, EditableField, Owner, Resource, ResourceKind},
     resource,
-    validation::go_quote,
 };
-use flipt_proto::{convert, from_unix_micros, ownership as pb};
+use flipt_proto::{convert, from_unix_micros, ownership as pb, rfc3339};
 use flipt_serving::{Code, Error};
 use flipt_store::{Claims, Desired, History, Managed, OverrideState, ResourceName, Switch};
 
@@ -334,8 +333,8 @@ pub(crate) async fn begin_override(
         flag = flag.key,
         user = switch.user,
         enabled = switch.enabled,
-        reason = go_quote(&switch.reason),
-        until = %flipt_model::time::text_of_micros(until),
+        reason = switch.reason,
+        until = rfc3339(&from_unix_micros(until)),
         "override begun"
     );
     Ok(managed_message(managed))

@@ -18,6 +18,7 @@ use flipt_proto::{
     flipt::flipt_server::FliptServer,
     meta::metadata_service_server::MetadataServiceServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
+    ownership::ownership_service_server::OwnershipServiceServer,
 };
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,

@@ -9,6 +9,7 @@ use flipt_store::{
     AuthenticationStore, Database, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
 };
 use flipt_telemetry::Registry;
+use futures::FutureExt as _;
 use tokio::sync::Notify;
 
 use crate::{database, database_metrics, failure::Failure};
