@@ -188,3 +188,56 @@ pub fn segment_message(segment: &Segment) -> pb::Segment {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flipt_model::ownership::Editable;
+    use proptest::prelude::*;
+    use prost::Message as _;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,4}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-c]{0,2}", inner, 0..4)
+                    .prop_map(|map| Value::Object(Map::from_iter(map))),
+            ]
+        })
+    }
+
+    proptest! {
+        /// However often it travels, and whoever writes its JSON anew on the way.
+        #[test]
+        fn a_flag_has_one_hash_after_its_first_way_over_the_wire(
+            attachment in json(),
+            metadata in prop::collection::btree_map("[a-c]{0,2}", json(), 0..4),
+        ) {
+            let variant = Variant { key: "v".to_owned(), attachment: attachment.to_string(), ..Variant::default() };
+            let sent = Flag { key: "f".to_owned(), metadata, variants: vec![variant], ..Flag::default() };
+            let bytes = flag_message(&sent).encode_to_vec();
+            let received = flag(pb::Flag::decode(bytes.as_slice()).expect("a flag"), "f");
+            let first = Resource::Flag(received.clone());
+            let mut stored = received;
+            for variant in &mut stored.variants {
+                if let Ok(json) = serde_json::from_str::<Value>(&variant.attachment) {
+                    variant.attachment = serde_json::to_string_pretty(&json).expect("JSON");
+                }
+            }
+            let again = as_sent(&Resource::Flag(stored));
+            let none = Editable::new();
+            prop_assert_eq!(first.content_hash(&none), again.content_hash(&none));
+            prop_assert_eq!(&first, &as_sent(&first));
+        }
+    }
+}

@@ -44,7 +44,9 @@ fn owner(message: Option<&pb::Owner>) -> Result<Owner, Error> {
             return Err(invalid(format!("invalid field owner.{field}: must not be empty")));
         }
         if text.chars().count() > LONGEST_TEXT {
-            return Err(invalid(format!("invalid field owner.{field}: is longer than {LONGEST_TEXT} characters")));
+            return Err(invalid(format!(
+                "invalid field owner.{field}: is longer than {LONGEST_TEXT} characters"
+            )));
         }
     }
     Ok(Owner {
@@ -205,7 +207,9 @@ pub(crate) async fn apply(api: &Api, request: &pb::ApplyRequest) -> Result<pb::A
         drift: drift(request.drift)?,
     };
     if desired.namespace.is_empty() != matches!(desired.resource, Resource::Namespace(_)) {
-        return Err(invalid("invalid field namespaceKey: must be set for flags and segments, and for nothing else"));
+        return Err(invalid(
+            "invalid field namespaceKey: must be set for flags and segments, and for nothing else",
+        ));
     }
     api.require_writable()?;
     let (applied, version) = environment.apply_owned(&desired).await.or_refuse()?;
@@ -293,7 +297,7 @@ fn user(caller: &Caller) -> String {
         named.next().map(|(_, text)| text.clone())
     };
     // Keys are those of the authentication methods: io.flipt.auth.oidc.email, io.flipt.auth.token.name and so on.
-    let known = [".email", ".preferred_username", ".login", ".name"].into_iter().find_map(told);
+    let known = [".email", ".preferred_username", ".login", ".serviceaccount.name", ".name"].into_iter().find_map(told);
     known.unwrap_or_else(|| UNKNOWN_USER.to_owned()).chars().take(LONGEST_TEXT).collect()
 }
 

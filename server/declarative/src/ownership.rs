@@ -15,12 +15,7 @@ impl Ownership for DeclarativeStore {
         Err(StoreError::ReadOnly)
     }
 
-    async fn release(
-        &self,
-        _: &ResourceName,
-        _: &Owner,
-        _: bool,
-    ) -> Result<(Released, Version), StoreError> {
+    async fn release(&self, _: &ResourceName, _: &Owner, _: bool) -> Result<(Released, Version), StoreError> {
         Err(StoreError::ReadOnly)
     }
 

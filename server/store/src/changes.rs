@@ -323,7 +323,11 @@ pub(crate) async fn apply(
     Ok(before.apply(changes, versions, version))
 }
 
-pub(crate) async fn load(transaction: &mut Transaction, place: &Place, touched: &Touched) -> Result<Change, StoreError> {
+pub(crate) async fn load(
+    transaction: &mut Transaction,
+    place: &Place,
+    touched: &Touched,
+) -> Result<Change, StoreError> {
     Ok(match touched {
         Touched::Namespace(key) => {
             let mut state = state::load(transaction, place, &Scope::Namespace(key)).await?;

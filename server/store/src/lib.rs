@@ -44,7 +44,8 @@ pub use live::{Live, NamespaceVersion};
 pub use namespaces::check_deletion as check_namespace_deletion;
 pub use no_authentications::NoAuthentications;
 pub use ownership::{
-    Applied, Changed, Claims, Desired, History, Managed, OverrideState, Ownership, Released, ResourceName, Switch,
+    Applied, Changed, Claims, Desired, History, Managed, OverrideState, Ownership, Released, ResourceName,
+    Switch,
 };
 pub use resources::{Edit, WriteMode};
 pub use sql::SqlStore;

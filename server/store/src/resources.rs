@@ -239,13 +239,21 @@ pub(crate) async fn in_namespace(writer: &mut Writer, namespace: &str) -> Result
     Err(StoreError::NotFound(format!("namespace {}", go_quote(namespace))))
 }
 
-pub(crate) async fn load_flag(writer: &mut Writer, stored: &str, key: &str) -> Result<Option<Flag>, StoreError> {
+pub(crate) async fn load_flag(
+    writer: &mut Writer,
+    stored: &str,
+    key: &str,
+) -> Result<Option<Flag>, StoreError> {
     let place = writer.place().clone();
     let mut loaded = state::load(&mut writer.transaction, &place, &Scope::Flag(stored, key)).await?;
     Ok(loaded.namespaces.pop().and_then(|mut namespace| namespace.flags.pop()))
 }
 
-pub(crate) async fn load_segment(writer: &mut Writer, stored: &str, key: &str) -> Result<Option<Segment>, StoreError> {
+pub(crate) async fn load_segment(
+    writer: &mut Writer,
+    stored: &str,
+    key: &str,
+) -> Result<Option<Segment>, StoreError> {
     let place = writer.place().clone();
     let mut loaded = state::load(&mut writer.transaction, &place, &Scope::Segment(stored, key)).await?;
     Ok(loaded.namespaces.pop().and_then(|mut namespace| namespace.segments.pop()))

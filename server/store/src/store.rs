@@ -7,8 +7,8 @@ use flipt_proto::{evaluation::EvaluationNamespaceSnapshot, flipt as pb};
 use tokio::sync::watch;
 
 use crate::{
-    Edit, ImportMode, ImportedNamespace, Live, Ownership, SqlStore, StoreError, Version, constraints, distributions,
-    flags, import, namespaces,
+    Edit, ImportMode, ImportedNamespace, Live, Ownership, SqlStore, StoreError, Version, constraints,
+    distributions, flags, import, namespaces,
     place::in_default_environment,
     resources, rollouts, rules, segments, snapshot,
     state::{self, Scope},

@@ -92,7 +92,8 @@ macro_rules! calls {
                         method: http::Method::$verb,
                         path,
                         service: $name,
-                        call: stringify!($method),
+                        // A call that is named as a keyword.
+                        call: stringify!($method).trim_start_matches("r#"),
                         reads_body: calls!(@reads_body $source),
                         request: <$request as prost::Name>::full_name,
                         encode,

@@ -86,9 +86,7 @@ pub(super) async fn apply(writer: &mut Writer, desired: &Desired) -> Result<Appl
         target.keep(current, &desired.editable);
     }
     let held = match &target {
-        Resource::Flag(flag) => {
-            held.map(|held| OverrideState { owner_enabled: flag.enabled, ..held })
-        }
+        Resource::Flag(flag) => held.map(|held| OverrideState { owner_enabled: flag.enabled, ..held }),
         Resource::Namespace(_) | Resource::Segment(_) => None,
     };
     if let (Resource::Flag(flag), Some(held)) = (&mut target, &held) {
@@ -205,9 +203,7 @@ async fn write(
             require_segments(writer, stored, target).await?;
             let flag = resources::ranked(flag);
             match actual {
-                Some(Resource::Flag(actual)) => {
-                    resources::replace_flag(writer, stored, &actual, &flag).await
-                }
+                Some(Resource::Flag(actual)) => resources::replace_flag(writer, stored, &actual, &flag).await,
                 _ => import::write_whole_flag(writer, stored, &flag).await,
             }
         }

@@ -75,10 +75,7 @@ async fn fetch(
 const ONE: &str = "namespace_key = ? AND kind = ? AND resource_key = ?";
 
 /// The claim of a resource.
-pub(super) async fn find(
-    transaction: &mut Transaction,
-    name: &Touched,
-) -> Result<Option<Held>, StoreError> {
+pub(super) async fn find(transaction: &mut Transaction, name: &Touched) -> Result<Option<Held>, StoreError> {
     let values = params![name.namespace(), name.kind(), name.resource()];
     Ok(fetch(transaction, ONE, values).await?.pop())
 }
