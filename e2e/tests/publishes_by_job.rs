@@ -54,7 +54,11 @@ impl Ground {
         let s3 = S3::start(&["flags"]).await.unwrap();
         let server = Server::start(options).await.unwrap();
         let ground = Self { server, s3, folder: tempfile::tempdir().unwrap() };
-        ground.ask("POST", "/api/v1/namespaces", json!({ "key": "team", "name": "Team" })).await.ok().unwrap();
+        ground
+            .ask("POST", "/api/v1/namespaces", json!({ "key": "team", "name": "Team" }))
+            .await
+            .ok()
+            .unwrap();
         for (namespace, key) in [("default", "checkout"), ("default", "banner"), ("team", "on")] {
             let flag = json!({ "key": key, "name": key, "type": "BOOLEAN_FLAG_TYPE", "enabled": true });
             let path = format!("/api/v1/namespaces/{namespace}/flags");
@@ -252,7 +256,8 @@ async fn another_database_and_a_restored_one_are_told_by_1() {
     let key = "v1/default/current.json";
     let published = flipt_snapshots::publish::current(&*store, "default").await.unwrap().unwrap();
     let ahead = flipt_snapshots::Pointer { revision: published.revision + 7, ..published };
-    let headers = flipt_snapshots::store::Headers { content_type: "application/json", cache_control: "no-cache" };
+    let headers =
+        flipt_snapshots::store::Headers { content_type: "application/json", cache_control: "no-cache" };
     let precondition = flipt_snapshots::store::Precondition::None;
     store.put(key, ahead.to_bytes().unwrap(), precondition, headers).await.unwrap();
     let off = json!({ "name": "checkout", "enabled": false });
@@ -278,7 +283,8 @@ fn scripted(pointers: Vec<Vec<u8>>, object: Vec<u8>) -> String {
             } else {
                 &object
             };
-            let start = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let start =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             let _ = socket.write_all(&[start.as_bytes(), body].concat());
         }
     });
@@ -372,16 +378,20 @@ async fn a_pod_that_starts_while_s3_is_away_lives_on_the_server_until_s3_is_back
     let export = ["--all-namespaces", "--server-token-file", &token];
     assert_eq!(ground.export(&export).0.code, 0);
     ground.s3.kill();
-    let sidecar = Sidecar::start(
-        ground
-            .sidecar()
-            .without_cache()
-            .with_arguments(&["--source", &ground.server.url(""), "--source-token-file", &token]),
-    )
+    let sidecar = Sidecar::start(ground.sidecar().without_cache().with_arguments(&[
+        "--source",
+        &ground.server.url(""),
+        "--source-token-file",
+        &token,
+    ]))
     .await
     .unwrap();
     let status = sidecar.status().await.unwrap();
-    assert_eq!((&status["source"], &status["upstream"]), (&json!("server"), &json!("unreachable")), "{status}");
+    assert_eq!(
+        (&status["source"], &status["upstream"]),
+        (&json!("server"), &json!("unreachable")),
+        "{status}"
+    );
     assert_eq!(sidecar.boolean("checkout", "e").await, Ok(true));
     let loads = "flipt_snapshot_loads_total{source=\"server\",result=\"ok\"}";
     assert_eq!(sidecar.metric(loads).await, Ok(Some(1.0)), "{}", sidecar.logs());
@@ -398,7 +408,8 @@ async fn a_pod_that_starts_while_s3_is_away_lives_on_the_server_until_s3_is_back
 #[tokio::test]
 async fn a_pod_without_s3_and_server_lives_on_the_document_it_was_given() {
     let ground = Ground::new(ServerOptions::new()).await;
-    let seed = ground.file("seed.yaml", "flags: [{key: checkout, name: C, type: BOOLEAN_FLAG_TYPE, enabled: true}]\n");
+    let seed = ground
+        .file("seed.yaml", "flags: [{key: checkout, name: C, type: BOOLEAN_FLAG_TYPE, enabled: true}]\n");
     let closed = format!("http://127.0.0.1:{}", flipt_e2e::free_port());
     let sources = format!("{} {closed} file://{seed}", ground.s3.at("flags/nothing-yet"));
     let options = SidecarOptions::new(sources).with_env(ground.s3.credentials());

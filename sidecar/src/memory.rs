@@ -15,11 +15,10 @@ pub(crate) fn left() -> Option<u64> {
 /// The same for control groups mounted here. Pages of files that nobody maps are no use of memory: the kernel gives
 /// them back before anything is killed.
 fn left_in(root: &Path) -> Option<u64> {
-    let number = |name: &str| -> Option<u64> { fs::read_to_string(root.join(name)).ok()?.trim().parse().ok() };
+    let number =
+        |name: &str| -> Option<u64> { fs::read_to_string(root.join(name)).ok()?.trim().parse().ok() };
     let (limit, used, cache) = match number("memory.max") {
-        Some(limit) => {
-            (limit, number("memory.current")?, stat(&root.join("memory.stat"), "inactive_file"))
-        }
+        Some(limit) => (limit, number("memory.current")?, stat(&root.join("memory.stat"), "inactive_file")),
         None => (
             number("memory/memory.limit_in_bytes").filter(|limit| *limit < UNLIMITED)?,
             number("memory/memory.usage_in_bytes")?,

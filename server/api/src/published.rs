@@ -237,10 +237,10 @@ impl Api {
         permit: OwnedSemaphorePermit,
     ) -> Result<Response<Full<Bytes>>, Error> {
         let (_, environment, published) = self.published(key)?;
-        let missing = || Error::new(Code::NotFound, "no such snapshot, or not any more; read the pointer again");
+        let missing =
+            || Error::new(Code::NotFound, "no such snapshot, or not any more; read the pointer again");
         let hex = name.strip_suffix(".json.gz").filter(|hex| hex.get(..2) == Some(folder));
-        let digest: Digest =
-            hex.and_then(|hex| format!("sha256:{hex}").parse().ok()).ok_or_else(missing)?;
+        let digest: Digest = hex.and_then(|hex| format!("sha256:{hex}").parse().ok()).ok_or_else(missing)?;
         let bytes = published.object(&*environment, &digest).await?.ok_or_else(missing)?;
         let mut response = reply(bytes, permit, "application/gzip");
         let cache_control = HeaderValue::from_static("private, immutable, max-age=31536000");

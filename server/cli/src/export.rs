@@ -26,9 +26,9 @@ pub(crate) async fn run(sources: &Sources, options: ExportOptions) -> Result<Exi
             "publishing to {url} needs the state with its revision: give the server with --server instead of --address, or export to a file"
         ))),
         Some(url) if url.contains("://") => publication::run(sources, url, &options).await,
-        _ if options.server.is_some() => {
-            Err(Failure::new("--server needs --output with a URL to publish to; for documents there is --address"))
-        }
+        _ if options.server.is_some() => Err(Failure::new(
+            "--server needs --output with a URL to publish to; for documents there is --address",
+        )),
         output => document(sources, output, &options).await,
     }
 }

@@ -184,7 +184,9 @@ async fn publish(sources: &Sources, url: &str, options: &ExportOptions) -> Resul
     }
     let location: Location = url.parse().map_err(Problem::of_options)?;
     if !location.is_writable() {
-        return Err(Problem::of_options("--output: nothing can be published there; give s3://bucket/prefix or file:///folder"));
+        return Err(Problem::of_options(
+            "--output: nothing can be published there; give s3://bucket/prefix or file:///folder",
+        ));
     }
     let prefix = match &location {
         Location::S3(config) => config.prefix.clone(),
@@ -192,7 +194,8 @@ async fn publish(sources: &Sources, url: &str, options: &ExportOptions) -> Resul
     };
     let signing_key = match &options.signing_key_file {
         Some(path) => {
-            let key = SigningKey::from_file(path).map_err(|error| Problem::of_options(format!("--signing-key-file: {error}")))?;
+            let key = SigningKey::from_file(path)
+                .map_err(|error| Problem::of_options(format!("--signing-key-file: {error}")))?;
             Some(Arc::new(key))
         }
         None => None,

@@ -93,9 +93,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
     );
     let signing_key = match &config.snapshots.signing_key_file {
         Some(path) => {
-            let key = SigningKey::from_file(path).map_err(|error| {
-                Failure::new(format!("snapshots.publish.signing_key_file: {error}"))
-            })?;
+            let key = SigningKey::from_file(path)
+                .map_err(|error| Failure::new(format!("snapshots.publish.signing_key_file: {error}")))?;
             Some(Arc::new(key))
         }
         None => None,

@@ -401,9 +401,9 @@ impl Follower {
 
     /// The pause that the other side asked for, and a bit, so that not everybody comes back at once.
     fn wanted_pause(&mut self, error: &FollowError) -> Duration {
-        error.retry_after.map_or(Duration::ZERO, |wanted| {
-            wanted + self.pace.spread(wanted.max(Duration::from_secs(1)))
-        })
+        error
+            .retry_after
+            .map_or(Duration::ZERO, |wanted| wanted + self.pace.spread(wanted.max(Duration::from_secs(1))))
     }
 
     /// Polls; while there is a fallback to turn to, not for longer than patience lasts, which grows.
@@ -418,7 +418,8 @@ impl Follower {
         let patience = FIRST_PATIENCE.saturating_mul(1 << failures.min(4)).min(LONGEST_PATIENCE);
         let place = self.store.describe(&self.keys.pointer());
         tokio::time::timeout(patience, self.poll(accept)).await.unwrap_or_else(|_| {
-            let message = format!("no answer from {place} within {} s; turning to others", patience.as_secs());
+            let message =
+                format!("no answer from {place} within {} s; turning to others", patience.as_secs());
             Err(FollowError::new(Upstream::Unreachable, message))
         })
     }
@@ -459,7 +460,10 @@ impl Follower {
                     // A document is for want of anything better; the others are as good as the source.
                     self.better_fallbacks = if store.is_given() { index } else { 0 };
                     let place = store.describe(&self.keys.pointer());
-                    tracing::warn!(place, "flag state loaded from a fallback; the source is still being asked");
+                    tracing::warn!(
+                        place,
+                        "flag state loaded from a fallback; the source is still being asked"
+                    );
                     return;
                 }
                 Err(error) => {
@@ -675,7 +679,13 @@ impl Follower {
 
     /// Brings the cache up to a pointer whose content is loaded already. If the content itself is not on disk,
     /// because it could not be written then, it is fetched once more.
-    async fn renew_cache(&mut self, store: &dyn Store, pointer: &Pointer, object: &ObjectRef, bytes: Vec<u8>) {
+    async fn renew_cache(
+        &mut self,
+        store: &dyn Store,
+        pointer: &Pointer,
+        object: &ObjectRef,
+        bytes: Vec<u8>,
+    ) {
         if self.options.cache.is_none()
             || self.cached.as_ref().is_some_and(|cached| cached.is_current(pointer, &object.digest))
         {

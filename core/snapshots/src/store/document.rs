@@ -67,7 +67,8 @@ impl DocumentStore {
         let current = match encoded.take().filter(|encoded| encoded.text == digest) {
             Some(current) => current,
             None => {
-                let snapshot = self.parse(text).map_err(|detail| self.error(StoreErrorKind::Other, detail))?;
+                let snapshot =
+                    self.parse(text).map_err(|detail| self.error(StoreErrorKind::Other, detail))?;
                 let object =
                     encode(snapshot).map_err(|error| self.error(StoreErrorKind::Other, error.to_string()))?;
                 Encoded { text: digest, object }
@@ -75,7 +76,9 @@ impl DocumentStore {
         };
         let object = &encoded.insert(current).object;
         let bytes = if key.ends_with("/current.json") {
-            pointer(object).to_bytes().map_err(|error| self.error(StoreErrorKind::Other, error.to_string()))?
+            pointer(object)
+                .to_bytes()
+                .map_err(|error| self.error(StoreErrorKind::Other, error.to_string()))?
         } else if key.ends_with(&Keys::object_path(&object.digest)) {
             object.bytes.clone()
         } else {

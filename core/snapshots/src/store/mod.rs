@@ -193,7 +193,9 @@ pub trait Store: fmt::Debug + Send + Sync {
 pub async fn open(location: &Location) -> Result<Box<dyn Store>, StoreError> {
     Ok(match location {
         Location::S3(config) => Box::new(S3Store::new(config.clone()).await?),
-        Location::Folder(path) if DocumentStore::is_document(path) => Box::new(DocumentStore::new(path.clone())),
+        Location::Folder(path) if DocumentStore::is_document(path) => {
+            Box::new(DocumentStore::new(path.clone()))
+        }
         Location::Folder(path) => Box::new(FolderStore::new(path.clone())),
         Location::Server(config) => Box::new(ServerStore::new(config.clone())?),
     })

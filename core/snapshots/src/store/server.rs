@@ -168,9 +168,7 @@ impl ServerStore {
             Ok(Err(BodyError::TooLarge)) => {
                 Err(self.error(key, StoreErrorKind::TooLarge, format!("the limit is {limit} bytes")))
             }
-            Ok(Err(BodyError::Broken(reason))) => {
-                Err(self.error(key, StoreErrorKind::Unreachable, reason))
-            }
+            Ok(Err(BodyError::Broken(reason))) => Err(self.error(key, StoreErrorKind::Unreachable, reason)),
             Err(_) => Err(self.error(key, StoreErrorKind::Timeout, "")),
         }
     }
@@ -249,8 +247,11 @@ fn make_client(url: &str, ca: Option<&[u8]>) -> Result<HttpClient, String> {
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(connector);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)

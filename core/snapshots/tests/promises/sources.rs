@@ -34,7 +34,9 @@ impl Running {
             }
         };
         let patience = Duration::from_secs(30);
-        tokio::time::timeout(patience, waiting).await.unwrap_or_else(|_| panic!("{what}: {:?}", self.status.state()));
+        tokio::time::timeout(patience, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: {:?}", self.status.state()));
     }
 }
 
@@ -77,7 +79,9 @@ async fn a_reader_with_nothing_turns_to_the_server_and_back_when_its_source_answ
     running.until("regression is refused", |state| state.upstream == Some(Upstream::RevisionRegressed)).await;
     assert_eq!(running.status.state().revision, 3);
     publish(4).await.unwrap();
-    running.until("the source has taken over", |state| state.revision == 4 && from(Source::File)(state)).await;
+    running
+        .until("the source has taken over", |state| state.revision == 4 && from(Source::File)(state))
+        .await;
     assert_eq!(running.status.state().upstream, Some(Upstream::Ok));
     assert_eq!(told.asked(), asked, "a fallback is asked no more once something is loaded");
 }

@@ -91,7 +91,9 @@ pub(super) fn describe(
                 responses["503"] = status_of("The server is about to end", "NOT_SERVING");
             }
         }
-        Endpoint::Snapshot | Endpoint::ClientSnapshot | Endpoint::PublishedPointer => responses["304"] = answers::not_modified(),
+        Endpoint::Snapshot | Endpoint::ClientSnapshot | Endpoint::PublishedPointer => {
+            responses["304"] = answers::not_modified()
+        }
         _ => {}
     }
     let mut operation = json!({
