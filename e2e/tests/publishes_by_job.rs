@@ -393,7 +393,7 @@ async fn a_pod_that_starts_while_s3_is_away_lives_on_the_server_until_s3_is_back
         "{status}"
     );
     assert_eq!(sidecar.boolean("checkout", "e").await, Ok(true));
-    let loads = "flipt_snapshot_loads_total{source=\"server\",result=\"ok\"}";
+    let loads = "flipt_snapshot_loads_total{result=\"ok\",source=\"server\"}";
     assert_eq!(sidecar.metric(loads).await, Ok(Some(1.0)), "{}", sidecar.logs());
 
     ground.s3.restart().await.unwrap();

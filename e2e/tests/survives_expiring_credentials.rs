@@ -93,7 +93,8 @@ fn serve(mut socket: TcpStream, root: &std::path::Path, seen: &Mutex<Seen>) {
         let mut seen = seen.lock().unwrap();
         if now_ms() - born > LIFE_MS {
             seen.expired += 1;
-            let body = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
+            let body =
+                b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>";
             answer("400 Bad Request", "content-type: application/xml\r\n", body)
         } else {
             seen.accepted.insert(key);

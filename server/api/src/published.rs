@@ -256,3 +256,47 @@ impl Api {
         Ok((key, environment, published))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flipt_model::{Namespace, Snapshot};
+
+    use super::*;
+
+    fn state(revision: u64, namespaces: &[&str]) -> State {
+        let namespace = |key: &&str| Namespace { key: (*key).into(), ..Default::default() };
+        let snapshot = Snapshot { namespaces: namespaces.iter().map(namespace).collect() };
+        State::new(Version { epoch: "db".into(), revision }, encode(snapshot).unwrap())
+    }
+
+    #[test]
+    fn who_comes_to_a_full_house_is_told_when_to_come_back_and_the_next_one_takes_the_place_that_was_left() {
+        let turnstile = Turnstile::default();
+        let mut inside: Vec<_> = (0..CONCURRENT).map(|_| turnstile.enter().unwrap()).collect();
+        let refused = turnstile.enter().unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let seconds = refused.headers()[header::RETRY_AFTER].to_str().unwrap().parse::<u32>().unwrap();
+        assert!((1..=LONGEST_RETRY_AFTER).contains(&seconds), "{seconds}");
+        // Having an answer is not the same as having sent it.
+        let answer = reply(Bytes::from_static(b"x"), inside.pop().unwrap(), "text/plain");
+        assert!(turnstile.enter().is_err());
+        drop(answer);
+        assert!(turnstile.enter().is_ok());
+    }
+
+    #[test]
+    fn the_tag_tells_states_apart_and_nothing_else() {
+        let tag = state(1, &["a"]).etag;
+        assert_eq!(state(1, &["a"]).etag, tag);
+        assert_ne!(state(2, &["a"]).etag, tag);
+        assert_ne!(state(1, &["a", "b"]).etag, tag);
+    }
+
+    #[test]
+    fn a_pointer_reads_back() {
+        let state = state(7, &["a"]);
+        let pointer = Pointer::parse(&state.pointer("default", None).unwrap()).unwrap();
+        assert_eq!((pointer.revision, pointer.counts.namespaces), (7, 1));
+        assert_eq!(pointer.readable().unwrap().size, state.bytes.len() as u64);
+    }
+}

@@ -171,7 +171,7 @@ fn percent_decode(text: &str) -> Result<String, InvalidLocation> {
 
 /// Encodes what would otherwise be read as something else.
 fn percent_encode(text: &str) -> String {
-    text.replace('%', "%25").replace('?', "%3F")
+    text.replace('%', "%25").replace('?', "%3F").replace(' ', "%20")
 }
 
 /// The location again. Credentials are no part of it.
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_as_the_same() {
         for text in [
-            "file:///a%25b%3Fc",
+            "file:///a%25b%3Fc%20d",
             "s3://flags/a%253Fb?region=x",
             "s3://flags?endpoint=http://h:1&pathStyle=false",
             "s3://flags?sse=AES256",
