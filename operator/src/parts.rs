@@ -27,6 +27,7 @@ const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
 /// What only the leader runs, anew with each term.
 const LEADING: &[leader::Part] = &[
     // Servers and resources:
+    ("resources", |context, term| Box::pin(crate::term::lead(context, term))),
 
     // Exports, trust, bootstrap:
 
