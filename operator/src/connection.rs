@@ -91,13 +91,12 @@ impl Connection {
         let address = Address::parse(url).map_err(|error| error.to_string())?;
         let namespace = server.namespace().unwrap_or_default();
         let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &namespace);
-        let authorities = match server.spec.external.as_ref().and_then(|external| external.ca_secret_ref.as_ref())
-        {
-            None => None,
-            Some(reference) => Some(secret_value(&secrets, &reference.name, &reference.key).await?),
-        };
-        let options =
-            Options { authorities, connect_timeout: CONNECT_TIMEOUT, call_timeout: CALL_TIMEOUT };
+        let authorities =
+            match server.spec.external.as_ref().and_then(|external| external.ca_secret_ref.as_ref()) {
+                None => None,
+                Some(reference) => Some(secret_value(&secrets, &reference.name, &reference.key).await?),
+            };
+        let options = Options { authorities, connect_timeout: CONNECT_TIMEOUT, call_timeout: CALL_TIMEOUT };
         let auth = &server.spec.auth;
         let source = match (&auth.service_account_token, &auth.token_secret_ref) {
             (Some(token), _) => Source::Account {

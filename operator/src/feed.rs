@@ -158,8 +158,15 @@ impl Feed {
     /// Number of flags that objects of this cluster own.
     pub(crate) fn flags(&self, cluster: &str) -> usize {
         let memory = self.memory();
-        let owned = |managed: &&pb::Managed| managed.owner.as_ref().is_some_and(|owner| owner.cluster == cluster);
-        memory.managed.iter().filter(|(key, _)| key.kind == ResourceKind::Flag).map(|(_, it)| it).filter(owned).count()
+        let owned =
+            |managed: &&pb::Managed| managed.owner.as_ref().is_some_and(|owner| owner.cluster == cluster);
+        memory
+            .managed
+            .iter()
+            .filter(|(key, _)| key.kind == ResourceKind::Flag)
+            .map(|(_, it)| it)
+            .filter(owned)
+            .count()
     }
 
     /// Has an object woken when something changes in what it wants to hear of.
@@ -356,8 +363,7 @@ impl Memory {
             .collect();
         for managed in listed {
             let Some(kind) = kind_of(managed.kind) else { continue };
-            let key =
-                Key { kind, namespace: managed.namespace_key.clone(), key: managed.key.clone() };
+            let key = Key { kind, namespace: managed.namespace_key.clone(), key: managed.key.clone() };
             gone.remove(&key);
             if self.written.contains(&key) {
                 continue;

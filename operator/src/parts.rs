@@ -16,7 +16,6 @@ use crate::{context::Context, error::Error, health, leader, settings::Settings};
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
 type Running = BoxFuture<'static, Result<(), Error>>;
-type Leading = BoxFuture<'static, ()>;
 
 /// What every replica runs until the process ends.
 const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
@@ -28,7 +27,6 @@ const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
 const LEADING: &[leader::Part] = &[
     // Servers and resources:
     ("resources", |context, term| Box::pin(crate::term::lead(context, term))),
-
     // Exports, trust, bootstrap:
 
     // Certificates, missed pods:

@@ -9,7 +9,9 @@ mod status;
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use flipt_crds::{FINALIZER, FliptFlag, FliptNamespace, FliptSegment, GrantedKind, Management, Reason, ResourceStatus};
+use flipt_crds::{
+    FINALIZER, FliptFlag, FliptNamespace, FliptSegment, GrantedKind, Management, Reason, ResourceStatus,
+};
 use flipt_model::{
     ownership::{Resource as Content, ResourceKind},
     resource::InvalidResource,
@@ -36,12 +38,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    connection::CALL_TIMEOUT,
-    context::FIELD_MANAGER,
-    events::Severity,
-    feed::Key,
-    pause::spread,
-    term::Term,
+    connection::CALL_TIMEOUT, context::FIELD_MANAGER, events::Severity, feed::Key, pause::spread, term::Term,
     wake::ObjectId,
 };
 pub(crate) use status::Statuses;
@@ -284,8 +281,7 @@ async fn malformed<K: Managed>(term: &Term, meta: &ObjectMeta, error: &str) -> R
         owner: None,
     };
     let name = meta.name.clone().unwrap_or_default();
-    let after =
-        status::after(&before, &name, "", meta.generation, &verdict, Time(Timestamp::now()));
+    let after = status::after(&before, &name, "", meta.generation, &verdict, Time(Timestamp::now()));
     write_status::<K>(term, meta, &before, after).await?;
     term.state(&id_of::<K>(meta), Reason::InvalidSpec.as_str());
     Ok((Reason::InvalidSpec.as_str(), Action::requeue(spread(LONG))))

@@ -63,11 +63,7 @@ pub(crate) fn trouble(status: &FliptServerStatus) -> Option<(Reason, String)> {
 }
 
 fn id_of(server: &FliptServer) -> ObjectId {
-    ObjectId {
-        kind: KIND,
-        namespace: server.namespace().unwrap_or_default(),
-        name: server.name_any(),
-    }
+    ObjectId { kind: KIND, namespace: server.namespace().unwrap_or_default(), name: server.name_any() }
 }
 
 /// Looks after the servers of a namespace, or of all, until the term ends. Their store is kept at once.
@@ -213,10 +209,7 @@ fn again(object: Arc<DeserializeGuard<FliptServer>>, error: &Error, term: Arc<Te
     Action::requeue(term.failed(&id))
 }
 
-async fn reconcile(
-    guarded: Arc<DeserializeGuard<FliptServer>>,
-    term: Arc<Term>,
-) -> Result<Action, Error> {
+async fn reconcile(guarded: Arc<DeserializeGuard<FliptServer>>, term: Arc<Term>) -> Result<Action, Error> {
     let server = match &guarded.0 {
         Ok(server) if server.metadata.deletion_timestamp.is_none() => server,
         Ok(server) => {
@@ -342,8 +335,10 @@ async fn connect(term: &Term, server: &FliptServer, url: &str) -> Result<Arc<Liv
         // Certificates in a Secret may have been replaced; nobody else would notice.
         let own_authorities =
             server.spec.external.as_ref().is_some_and(|external| external.ca_secret_ref.is_some());
-        let failing =
-            matches!(live.feed(flipt_model::DEFAULT_ENVIRONMENT).state(), State::Failing(Reason::ServerUnavailable, _));
+        let failing = matches!(
+            live.feed(flipt_model::DEFAULT_ENVIRONMENT).state(),
+            State::Failing(Reason::ServerUnavailable, _)
+        );
         if !(own_authorities && failing && live.age() > LOOK / 2) {
             return Ok(live);
         }

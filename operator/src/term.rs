@@ -16,7 +16,7 @@ use kube::{
     Api, Resource,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
-        WatchStreamExt as _, metadata_watcher,
+        WatchStreamExt as _,
         reflector::{self, ObjectRef, Store},
         watcher,
     },
@@ -28,8 +28,8 @@ use crate::{
     context::Context,
     live::LiveServers,
     pause::spread,
-    resources::{self, Managed, id_of},
     resources::Statuses,
+    resources::{self, Managed, id_of},
     server,
     wake::{ObjectId, Wakes},
 };
@@ -156,7 +156,9 @@ impl Term {
             let _ended = store.wait_until_ready().await;
         }
         if tokio::time::timeout(LABELS_PATIENCE, self.labels.wait_until_ready()).await.is_err() {
-            tracing::warn!("labels of namespaces not read: selectors of allowedNamespaces select nothing until they are");
+            tracing::warn!(
+                "labels of namespaces not read: selectors of allowedNamespaces select nothing until they are"
+            );
         }
     }
 
@@ -238,10 +240,10 @@ pub(crate) async fn lead(context: Arc<Context>, token: CancellationToken) {
 
 /// Follows the labels of namespaces, and wakes whoever hopes for a grant when they change.
 async fn watch_labels(term: &Arc<Term>, writer: reflector::store::Writer<PartialObjectMeta<Namespace>>) {
-    let namespaces: Api<Namespace> = Api::all(term.context.client.clone());
+    let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(term.context.client.clone());
     let mut told = false;
     let mut known: HashMap<String, BTreeMap<String, String>> = HashMap::new();
-    let changes = metadata_watcher(namespaces, watcher::Config::default())
+    let changes = watcher(namespaces, watcher::Config::default())
         .default_backoff()
         .modify(|namespace| {
             namespace.metadata.managed_fields = None;

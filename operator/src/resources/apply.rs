@@ -65,10 +65,8 @@ pub(super) async fn apply<K: Managed>(term: &Term, object: &K) -> Result<Option<
         );
         return Ok(Some(refused(Reason::NotGranted, message)));
     }
-    let held = status::is_held(
-        &term.statuses.latest(object.meta(), object.status()),
-        object.meta().generation,
-    );
+    let held =
+        status::is_held(&term.statuses.latest(object.meta(), object.status()), object.meta().generation);
     let Some(live) = term.live.get(&server) else {
         // The server's own reconcile wakes this object when it knows more.
         return Ok(described

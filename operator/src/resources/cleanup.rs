@@ -82,7 +82,9 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
             drop_finalizer::<K>(term, meta).await?;
             Ok(("deleted", Action::await_change()))
         }
-        Err(problem) if is_over(meta.deletion_timestamp.as_ref(), term.context.settings.finalizer_deadline) => {
+        Err(problem)
+            if is_over(meta.deletion_timestamp.as_ref(), term.context.settings.finalizer_deadline) =>
+        {
             let note = format!(
                 "the server did not answer until the deadline: {} stays there as it is ({problem})",
                 object.key().key
@@ -93,7 +95,8 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
             Ok(("abandoned", Action::await_change()))
         }
         Err(problem) => {
-            waits(term, object, Reason::Deleting, format!("waiting for the server to delete it: {problem}")).await?;
+            waits(term, object, Reason::Deleting, format!("waiting for the server to delete it: {problem}"))
+                .await?;
             Ok(("waiting", Action::requeue(term.failed(&id_of::<K>(meta)))))
         }
     }
@@ -142,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_deletion_waits_until_its_deadline_and_not_longer() {
-        let ago = |seconds: i64| Time(Timestamp::from_second(Timestamp::now().as_second() - seconds).unwrap());
+        let ago =
+            |seconds: i64| Time(Timestamp::from_second(Timestamp::now().as_second() - seconds).unwrap());
         let deadline = Duration::from_secs(60);
         assert!(!is_over(None, deadline));
         assert!(!is_over(Some(&ago(10)), deadline));

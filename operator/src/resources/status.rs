@@ -69,9 +69,9 @@ impl Verdict {
             Self::Held { switch: Some(_), .. } => Reason::Overridden,
             Self::Held { .. } => Reason::Synced,
             Self::Drifted { .. } => Reason::DriftDetected,
-            Self::Refused { reason, .. } | Self::Unavailable { reason, .. } | Self::Deleting { reason, .. } => {
-                *reason
-            }
+            Self::Refused { reason, .. }
+            | Self::Unavailable { reason, .. }
+            | Self::Deleting { reason, .. } => *reason,
             Self::Suspended => Reason::Suspended,
         }
     }
@@ -178,10 +178,7 @@ pub(crate) fn is_held(status: &ResourceStatus, generation: Option<i64>) -> bool 
 }
 
 fn switched(switch: &OverrideState) -> String {
-    let until = switch
-        .until
-        .as_ref()
-        .map_or_else(|| "it is ended".to_owned(), rfc3339);
+    let until = switch.until.as_ref().map_or_else(|| "it is ended".to_owned(), rfc3339);
     format!(
         "enabled is {} instead of {} until {until}: switched by {}: {}",
         switch.enabled,
@@ -200,8 +197,12 @@ pub(crate) fn event(
     let key = after.key.as_deref().unwrap_or_default();
     if let Verdict::Held { outcome, switch, .. } = verdict {
         let said = match outcome {
-            Outcome::Created => Some((Severity::Normal, Reason::Synced, format!("{key} created in the server"))),
-            Outcome::Updated => Some((Severity::Normal, Reason::Synced, format!("{key} updated in the server"))),
+            Outcome::Created => {
+                Some((Severity::Normal, Reason::Synced, format!("{key} created in the server")))
+            }
+            Outcome::Updated => {
+                Some((Severity::Normal, Reason::Synced, format!("{key} updated in the server")))
+            }
             Outcome::Adopted => {
                 Some((Severity::Normal, Reason::Synced, format!("{key} taken over and overwritten")))
             }
@@ -239,11 +240,8 @@ pub(crate) fn event(
         Verdict::Held { .. } | Verdict::Suspended => Severity::Normal,
         _ => Severity::Warning,
     };
-    let note = if ready.message.is_empty() {
-        format!("the server holds {key}")
-    } else {
-        ready.message.clone()
-    };
+    let note =
+        if ready.message.is_empty() { format!("the server holds {key}") } else { ready.message.clone() };
     Some((severity, verdict.reason(), note))
 }
 
@@ -257,7 +255,9 @@ impl Statuses {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let uid = meta.uid.as_deref().unwrap_or_default();
         match written.get(uid) {
-            Some((version, status)) if version_of(meta).is_none_or(|known| known < *version) => status.clone(),
+            Some((version, status)) if version_of(meta).is_none_or(|known| known < *version) => {
+                status.clone()
+            }
             Some(_) if known.is_some() => {
                 written.remove(uid);
                 known.cloned().unwrap_or_default()
@@ -341,7 +341,11 @@ mod tests {
             let name = reason.as_str();
             assert_eq!(
                 said(&status),
-                conditions(&[("Accepted", "False", name), ("Ready", "False", name), ("Synced", "False", name)])
+                conditions(&[
+                    ("Accepted", "False", name),
+                    ("Ready", "False", name),
+                    ("Synced", "False", name)
+                ])
             );
             assert_eq!(status.owner.as_deref(), Some("c/n/o"));
             assert_eq!(settled(&status, &verdict, 9), status);

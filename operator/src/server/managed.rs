@@ -133,8 +133,7 @@ async fn apply(term: &Term, namespace: &str, object: &Value) -> Result<(), Error
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(term.context.client.clone(), namespace, &resource);
+    let api: Api<DynamicObject> = Api::namespaced_with(term.context.client.clone(), namespace, &resource);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     limited(api.patch(text("/metadata/name"), &parameters, &Patch::Apply(object))).await?;
     Ok(())
@@ -154,8 +153,10 @@ async fn remove_budget(term: &Term, server: &FliptServer, namespace: &str, name:
 /// Removes the Jobs of images that are not used any more.
 async fn remove_old_migrations(term: &Term, namespace: &str, objects: &Objects) -> Result<(), Error> {
     let jobs: Api<Job> = Api::namespaced(term.context.client.clone(), namespace);
-    let ours = ListParams::default()
-        .labels(&format!("{CHILDREN},app.kubernetes.io/instance={},app.kubernetes.io/component=migration", objects.name));
+    let ours = ListParams::default().labels(&format!(
+        "{CHILDREN},app.kubernetes.io/instance={},app.kubernetes.io/component=migration",
+        objects.name
+    ));
     for job in limited(jobs.list(&ours)).await? {
         if job.name_any() != objects.migration {
             limited(jobs.delete(&job.name_any(), &DeleteParams::background())).await?;
@@ -212,9 +213,7 @@ fn render(server: &FliptServer, settings: &Settings) -> Option<Objects> {
         labels["app.kubernetes.io/managed-by"] = "flipt-operator".into();
         labels
     };
-    let metadata = |name: &str, component: &str| {
-        json!({ "name": name, "namespace": namespace, "labels": labels(component), "ownerReferences": owner })
-    };
+    let metadata = |name: &str, component: &str| json!({ "name": name, "namespace": namespace, "labels": labels(component), "ownerReferences": owner });
     let pod_labels = |component: &str| {
         let mut labels = labels(component);
         labels["flipt.io/inject"] = "false".into();
@@ -271,9 +270,7 @@ fn render(server: &FliptServer, settings: &Settings) -> Option<Objects> {
         { "name": "http", "containerPort": http, "protocol": "TCP" },
         { "name": "grpc", "containerPort": grpc, "protocol": "TCP" },
     ]);
-    let probe = |path: &str, period: u8, failures: u8| {
-        json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures })
-    };
+    let probe = |path: &str, period: u8, failures: u8| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": failures });
     serving["startupProbe"] = probe("/livez", 1, 120);
     serving["readinessProbe"] = probe("/readyz", 5, 2);
     serving["livenessProbe"] = probe("/livez", 10, 6);
@@ -355,8 +352,7 @@ fn environment(managed: &ManagedServer, namespace: &str, settings: &Settings) ->
     if !managed.config.contains_key("authentication") {
         // Whoever runs pods in the server's namespace can mount the Secret of its database: to let them read flags
         // gives nothing away, and lets exports in whatever their service account is called.
-        let allow =
-            format!("{}/{}=write;{namespace}/*=read", settings.namespace, settings.service_account);
+        let allow = format!("{}/{}=write;{namespace}/*=read", settings.namespace, settings.service_account);
         set("FLIPT_AUTHENTICATION_REQUIRED", "true");
         set("FLIPT_AUTHENTICATION_METHODS_KUBERNETES_ENABLED", "true");
         set("FLIPT_AUTHENTICATION_METHODS_KUBERNETES_ALLOW", &allow);
@@ -400,7 +396,8 @@ mod tests {
             "spec": { "managed": managed },
         }))
         .unwrap();
-        let line = ["flipt-operator", "--namespace", "flipt-system", "--server-image", "localhost/flipt:test"];
+        let line =
+            ["flipt-operator", "--namespace", "flipt-system", "--server-image", "localhost/flipt:test"];
         render(&server, &Arguments::try_parse_from(line).unwrap().settings).unwrap()
     }
 

@@ -47,7 +47,9 @@ impl Rest {
         if let Some(pem) = &options.authorities {
             let authorities = Certificate::from_pem_bundle(pem).map_err(setup)?;
             if authorities.is_empty() {
-                return Err(CallError::Setup("there is no certificate (PEM) among the authorities".to_owned()));
+                return Err(CallError::Setup(
+                    "there is no certificate (PEM) among the authorities".to_owned(),
+                ));
             }
             builder = builder.tls_certs_only(authorities);
         }
@@ -74,7 +76,9 @@ impl Rest {
         url.set_path(&format!("{}/meta/info", self.base.path().trim_end_matches('/')));
         let (head, body) = self.send(INFO, self.http.get(url)).await?;
         if head.status != StatusCode::OK {
-            return Err(refusal(&body).unwrap_or_else(|| self.unreadable(INFO, format!("{head}: {}", shown(&body)))));
+            return Err(
+                refusal(&body).unwrap_or_else(|| self.unreadable(INFO, format!("{head}: {}", shown(&body))))
+            );
         }
         let info: serde_json::Value =
             serde_json::from_slice(&body).map_err(|error| self.unreadable(INFO, error.to_string()))?;
