@@ -15,6 +15,10 @@ mod settings;
 // Exports, trust, bootstrap, uninstall, rules of access:
 
 // Injection, certificates, profiles, missed pods:
+mod certificates;
+mod missed;
+mod profile;
+mod webhook;
 
 use std::process::ExitCode;
 
