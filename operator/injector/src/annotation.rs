@@ -18,6 +18,9 @@ pub const ANNOTATION_STATUS: &str = "flipt.io/status";
 /// Annotation that names the profile.
 pub const ANNOTATION_PROFILE: &str = "flipt.io/profile";
 
+/// Annotation in which a pod carries the keys that its snapshots must be signed with. An injection writes it.
+pub(crate) const ANNOTATION_VERIFY_KEYS: &str = "flipt.io/verify-keys";
+
 const PREFIX: &str = "flipt.io/";
 /// Shortest pause between two looks at a source that a pod may ask for.
 const MIN_POLL: Duration = Duration::from_secs(5);
@@ -92,7 +95,7 @@ impl Overrides {
         profile: &FliptSidecarProfileSpec,
     ) -> Result<(), String> {
         match name {
-            "profile" | "status" | "inject" => {}
+            "profile" | "status" | "verify-keys" => {}
             "namespaces" => self.namespaces = Some(namespaces(value, profile)?),
             "containers" => self.containers = Some(containers(value, pod)?),
             "http-port" => self.http_port = Some(port(value)?),

@@ -121,13 +121,16 @@ fn arguments(
     for (index, source) in profile.sources.iter().enumerate() {
         argument("source", &location(source, index));
     }
+    if profile.sources.iter().any(|source| matches!(source, SourceLocation::Server(_))) {
+        argument("source-token-file", &format!("{}/token", volumes::SERVER_TOKEN_FOLDER));
+    }
     argument("environment", &profile.environment);
     let namespaces = overrides.namespaces.as_ref().unwrap_or(&spec.namespaces);
     if !namespaces.iter().any(|namespace| namespace == "*") {
         argument("namespaces", &namespaces.join(","));
     }
     if !spec.trust.verify_keys.is_empty() {
-        argument("verify-keys", &spec.trust.verify_keys.join(","));
+        argument("verify-keys", &format!("{}/keys.pem", volumes::VERIFY_FOLDER));
     }
     argument("poll-interval", overrides.poll_interval.as_deref().unwrap_or(&spec.poll_interval.to_string()));
     argument("max-stale", &spec.max_stale.to_string());
@@ -225,10 +228,6 @@ fn environment(profile: &Profile, warnings: &mut Warnings) -> Vec<Value> {
         field("FLIPT_SIDECAR_POD_NAMESPACE", "metadata.namespace"),
         field("FLIPT_SIDECAR_POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
     ];
-    if profile.sources.iter().any(|source| matches!(source, SourceLocation::Server(_))) {
-        let file = format!("{}/token", volumes::SERVER_TOKEN_FOLDER);
-        variables.push(text("FLIPT_SIDECAR_SERVER_TOKEN_FILE", &file));
-    }
     if let Some(aws) = &profile.spec.aws {
         let region = profile.sources.iter().find_map(|source| match source {
             SourceLocation::S3(bucket) => bucket.region.as_deref(),

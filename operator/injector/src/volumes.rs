@@ -4,6 +4,7 @@ use flipt_crds::{AuthMode, CacheMedium};
 use serde_json::{Value, json};
 
 use crate::{
+    annotation::ANNOTATION_VERIFY_KEYS,
     patch::Draft,
     pod,
     profile::{Profile, Settings, SourceLocation},
@@ -17,6 +18,8 @@ pub(crate) const SERVER_TOKEN_FOLDER: &str = "/var/run/secrets/flipt.io/server";
 pub(crate) const AWS_TOKEN_FOLDER: &str = "/var/run/secrets/flipt.io/aws";
 /// Folder of the cluster's token keys.
 pub(crate) const TRUST_FOLDER: &str = "/etc/flipt/trust";
+/// Folder of the keys that snapshots must be signed with.
+pub(crate) const VERIFY_FOLDER: &str = "/etc/flipt/verify";
 /// Folder of the last known good snapshot.
 pub(crate) const CACHE_FOLDER: &str = "/var/cache/flipt";
 /// ConfigMap with the cluster's token keys, in every namespace with sidecars.
@@ -101,6 +104,13 @@ fn wanted(profile: &Profile, settings: &Settings, mode: AuthMode) -> Vec<Wanted>
             Some(SERVER_TOKEN_FOLDER),
         );
     }
+    if !profile.spec.trust.verify_keys.is_empty() {
+        // The pod carries the keys itself: there is no other object that could be missing.
+        let field = format!("metadata.annotations['{ANNOTATION_VERIFY_KEYS}']");
+        let items = json!([{ "path": "keys.pem", "fieldRef": { "fieldPath": field } }]);
+        let content = json!({ "downwardAPI": { "defaultMode": READ_ONLY, "items": items } });
+        want("flipt-verify", content, Some(VERIFY_FOLDER));
+    }
     if profile.spec.aws.is_some() {
         want("flipt-aws-token", token("sts.amazonaws.com", 86_400), Some(AWS_TOKEN_FOLDER));
     }
@@ -119,6 +129,11 @@ fn wanted(profile: &Profile, settings: &Settings, mode: AuthMode) -> Vec<Wanted>
 /// Puts the volumes into the pod, as far as they are not there yet.
 pub(crate) fn add(draft: &mut Draft, profile: &Profile, settings: &Settings, mode: AuthMode) -> Volumes {
     let mut added = Volumes::default();
+    let keys = &profile.spec.trust.verify_keys;
+    if !keys.is_empty() {
+        let keys: String = keys.iter().map(|key| public_key(key)).collect();
+        draft.set_member("/metadata/annotations", ANNOTATION_VERIFY_KEYS, json!(keys));
+    }
     for Wanted { name, content, folder } in wanted(profile, settings, mode) {
         let actual = ensure(draft, name, &content);
         if name == "flipt-cache" && profile.spec.cache.medium == CacheMedium::Disk {
@@ -137,6 +152,14 @@ pub(crate) fn add(draft: &mut Draft, profile: &Profile, settings: &Settings, mod
         }
     }
     added
+}
+
+/// A public key in PEM. A profile has its 32 bytes, or the whole structure around them, in base64.
+fn public_key(key: &str) -> String {
+    /// What says that this is a key of Ed25519: 12 bytes, which end where a character of base64 does.
+    const ED25519: &str = "MCowBQYDK2VwAyEA";
+    let start = if key.starts_with(ED25519) { "" } else { ED25519 };
+    format!("-----BEGIN PUBLIC KEY-----\n{start}{key}\n-----END PUBLIC KEY-----\n")
 }
 
 /// Name under which the pod has this volume: the usual one, unless the pod has another volume of that name.

@@ -61,7 +61,10 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
     let settings = injection_settings(&context.settings);
     let report = async {
         profiles.synced().await;
-        let _ = pods.wait_until_ready().await;
+        for pods in &pods {
+            // A store whose writer is gone belongs to a term that ends.
+            let _ = pods.wait_until_ready().await;
+        }
         let mut written: HashMap<Key, FliptSidecarProfileStatus> = HashMap::new();
         let mut counts = BTreeMap::new();
         let mut last: Option<Instant> = None;
@@ -101,11 +104,21 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
     }
 }
 
-/// Pods with a sidecar, of which only the annotation about it is kept.
-fn injected_pods(context: &Context) -> (Store<PartialObjectMeta<Pod>>, impl Future<Output = ()>) {
+/// Pods with a sidecar, of which only the annotation about it is kept; a memory for each watched namespace.
+fn injected_pods(context: &Context) -> (Vec<Store<PartialObjectMeta<Pod>>>, impl Future<Output = ()>) {
+    let apis: Vec<Api<PartialObjectMeta<Pod>>> = match context.settings.watched() {
+        None => vec![Api::all(context.client.clone())],
+        Some(names) => names.iter().map(|name| Api::namespaced(context.client.clone(), name)).collect(),
+    };
+    let (readers, fills): (Vec<_>, Vec<_>) = apis.into_iter().map(follow_pods).unzip();
+    (readers, async move { drop(futures::future::join_all(fills).await) })
+}
+
+fn follow_pods(
+    api: Api<PartialObjectMeta<Pod>>,
+) -> (Store<PartialObjectMeta<Pod>>, impl Future<Output = ()>) {
     let (reader, mut writer) = store();
     let config = watcher::Config::default().labels(&format!("{LABEL_INJECTED}=true"));
-    let api: Api<PartialObjectMeta<Pod>> = Api::all(context.client.clone());
     let fill = async move {
         let stream = watcher(api, config).default_backoff().modify(|pod: &mut PartialObjectMeta<Pod>| {
             let status = pod.annotations().get(ANNOTATION_STATUS).cloned();
@@ -159,13 +172,13 @@ fn reports(profiles: &Profiles) -> Vec<Report> {
 
 fn count(
     reports: &[Report],
-    pods: &Store<PartialObjectMeta<Pod>>,
+    pods: &[Store<PartialObjectMeta<Pod>>],
     settings: &Settings,
 ) -> BTreeMap<Key, Counts> {
     let hashes: HashMap<&Key, String> =
         reports.iter().map(|report| (&report.key, report.profile.hash(settings))).collect();
     let mut counts: BTreeMap<Key, Counts> = BTreeMap::new();
-    for pod in pods.state() {
+    for pod in pods.iter().flat_map(Store::state) {
         let Some(status) =
             pod.annotations().get(ANNOTATION_STATUS).and_then(|text| InjectionStatus::parse(text))
         else {
@@ -288,7 +301,7 @@ mod tests {
         // It was injected before the namespace had a profile of its own.
         add("shop", "old", "pay");
         add("pay", "current", "pay");
-        let counts = count(&reports(&profiles), &pods, &settings());
+        let counts = count(&reports(&profiles), &[pods], &settings());
         assert_eq!(counts[&(Some("shop".into()), "default".into())], Counts { injected: 2, outdated: 1 });
         assert_eq!(counts[&(None, "default".into())], Counts { injected: 1, outdated: 0 });
     }

@@ -54,9 +54,10 @@ fn the_sidecar_is_told_what_its_profile_says() {
             "--source=s3://flags/prod?region=eu-west-1&endpoint=http://s3:9000&pathStyle=true",
             "--source=http://flipt.flipt-system:8080",
             "--source=file:///etc/flipt/seed/2/features.yaml",
+            "--source-token-file=/var/run/secrets/flipt.io/server/token",
             "--environment=default",
             "--namespaces=shop,common",
-            &format!("--verify-keys={}", "k".repeat(44)),
+            "--verify-keys=/etc/flipt/verify/keys.pem",
             "--poll-interval=30s",
             "--max-stale=1h",
             "--start-policy=block",
@@ -77,7 +78,17 @@ fn the_sidecar_is_told_what_its_profile_says() {
         sidecar["volumeMounts"].as_array().unwrap().iter().map(|mount| &mount["mountPath"]).collect();
     assert_eq!(
         folders,
-        ["/etc/flipt/trust", "/var/cache/flipt", "/var/run/secrets/flipt.io/server", "/etc/flipt/seed/2"]
+        [
+            "/etc/flipt/trust",
+            "/var/cache/flipt",
+            "/var/run/secrets/flipt.io/server",
+            "/etc/flipt/verify",
+            "/etc/flipt/seed/2"
+        ]
+    );
+    assert_eq!(
+        pod["metadata"]["annotations"]["flipt.io/verify-keys"],
+        format!("-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA{}\n-----END PUBLIC KEY-----\n", "k".repeat(44))
     );
     let server_token = &named(&pod["spec"]["volumes"], "flipt-server-token")["projected"]["sources"][0];
     assert_eq!(server_token["serviceAccountToken"]["audience"], "flipt-server");

@@ -134,7 +134,7 @@ pub(crate) fn is_allowed(pod: &Value, operation: &Operation) -> bool {
             ["spec", "initContainers", index, _] => index
                 .parse()
                 .is_ok_and(|index: usize| pod["spec"]["initContainers"][index]["name"] == "flipt-sidecar"),
-            ["metadata", "annotations", "flipt.io~1status", ""]
+            ["metadata", "annotations", "flipt.io~1status" | "flipt.io~1verify-keys", ""]
             | ["metadata", "labels", "flipt.io~1injected", ""] => true,
             [
                 "metadata",
