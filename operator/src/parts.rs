@@ -19,7 +19,6 @@ use crate::{
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
 type Running = BoxFuture<'static, Result<(), Error>>;
-type Leading = BoxFuture<'static, ()>;
 
 /// What every replica runs until the process ends.
 const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
@@ -31,7 +30,7 @@ const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
 /// What only the leader runs, anew with each term.
 const LEADING: &[leader::Part] = &[
     // Servers and resources:
-
+    ("resources", |context, term| Box::pin(crate::term::lead(context, term))),
     // Exports, trust, bootstrap:
 
     // Certificates, missed pods:
