@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const PAGE: u32 = 500;
 /// Pods that are over, and pods in the network of their node, which get no sidecar, are none of ours.
 const FIELDS: &str = "spec.hostNetwork=false,status.phase!=Succeeded,status.phase!=Failed";
+/// Namespaces whose pods the webhook is never asked about, beside the operator's own.
+const CLOSED: [&str; 2] = ["kube-system", "kube-node-lease"];
 /// A pod that its node runs by itself.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
@@ -56,26 +58,33 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
 }
 
 async fn missed(client: &Client, settings: &Settings) -> Result<Vec<ObjectMeta>, kube::Error> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespaces = namespaces.list_metadata(&ListParams::default().match_any()).await?.items;
+    let injection = |name: &str| {
+        let namespace = namespaces.iter().find(|namespace| namespace.metadata.name.as_deref() == Some(name));
+        namespace.and_then(|namespace| namespace.labels().get(LABEL_NAMESPACE_INJECTION)).map(String::as_str)
+    };
+    let is_open = |name: &str| {
+        !CLOSED.contains(&name) && name != settings.namespace && injection(name) != Some("disabled")
+    };
+
     let labelled = format!("{LABEL_INJECT}=true,!{LABEL_INJECTED}");
     let mut pods = Vec::new();
     match settings.watched() {
         None => pods.append(&mut list(&Api::all(client.clone()), &labelled).await?),
-        Some(namespaces) => {
-            for namespace in namespaces {
-                pods.append(&mut list(&Api::namespaced(client.clone(), namespace), &labelled).await?);
+        Some(names) => {
+            for name in names {
+                pods.append(&mut list(&Api::namespaced(client.clone(), name), &labelled).await?);
             }
         }
     }
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    let enabled = format!("{LABEL_NAMESPACE_INJECTION}=enabled");
     let unlabelled = format!("{LABEL_INJECT} notin (true,false),!{LABEL_INJECTED}");
-    for namespace in namespaces.list_metadata(&ListParams::default().labels(&enabled).match_any()).await? {
-        let name = namespace.name_any();
-        if settings.watches(&name) {
-            pods.append(&mut list(&Api::namespaced(client.clone(), &name), &unlabelled).await?);
+    for name in namespaces.iter().filter_map(|namespace| namespace.metadata.name.as_deref()) {
+        if injection(name) == Some("enabled") && settings.watches(name) {
+            pods.append(&mut list(&Api::namespaced(client.clone(), name), &unlabelled).await?);
         }
     }
-    pods.retain(is_missed);
+    pods.retain(|pod| is_missed(pod) && pod.namespace.as_deref().is_some_and(is_open));
     Ok(pods)
 }
 
