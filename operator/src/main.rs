@@ -24,6 +24,10 @@ mod wake;
 // Exports, trust, bootstrap, uninstall, rules of access:
 
 // Injection, certificates, profiles, missed pods:
+mod certificates;
+mod missed;
+mod profile;
+mod webhook;
 
 use std::process::ExitCode;
 
