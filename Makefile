@@ -107,6 +107,9 @@ bench: setup ## Benchmarks, as ratios against a floor measured in the same run; 
 crds: setup ## Write the definitions of the custom resources anew
 	cargo run --quiet --package flipt-crds --bin crdgen
 
+rbac: setup ## Write what the operator may do in a cluster into the chart anew
+	UPDATE_RBAC=1 cargo test --quiet --package flipt-operator rbac
+
 images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make up their names
 	$(call install,$(IMAGE_PACKAGES))
 	@CACHE="$(CACHE)" charts/images/all

@@ -161,7 +161,11 @@ async fn prune(context: &Context, objects: &[(ApiResource, DynamicObject)]) -> R
                     continue;
                 }
                 match api(namespace).delete(&name, &DeleteParams::default()).await {
-                    Ok(_) => tracing::info!(kind = resource.kind, name, "deleted: the chart does not bring it any more"),
+                    Ok(_) => tracing::info!(
+                        kind = resource.kind,
+                        name,
+                        "deleted: the chart does not bring it any more"
+                    ),
                     Err(kube::Error::Api(status)) if status.code == 404 => {}
                     Err(error) => return Err(failed(error)),
                 }
@@ -189,7 +193,10 @@ fn objects(files: &[(String, String)], own: &str) -> Result<Vec<(ApiResource, Dy
                 kind.kind == types.kind && kind.api_version == types.api_version && kind.group == GROUP
             });
             let Some((resource, namespaced)) = known else {
-                return Err(format!("{name}: {} {:?} is none of the kinds of {GROUP}", types.api_version, types.kind));
+                return Err(format!(
+                    "{name}: {} {:?} is none of the kinds of {GROUP}",
+                    types.api_version, types.kind
+                ));
             };
             if object.metadata.name.as_deref().unwrap_or_default().is_empty() {
                 return Err(format!("{name}: {} without metadata.name", types.kind));
@@ -231,7 +238,11 @@ mod tests {
             .collect();
         assert_eq!(
             places,
-            [("fliptservers", Some("flipt-system")), ("fliptflags", Some("shop")), ("clusterfliptsidecarprofiles", None)]
+            [
+                ("fliptservers", Some("flipt-system")),
+                ("fliptflags", Some("shop")),
+                ("clusterfliptsidecarprofiles", None)
+            ]
         );
         assert!(objects.iter().all(|(_, object)| object.labels()[LABEL] == "flipt-system"));
         assert_eq!(objects[1].1.labels()["a"], "b");

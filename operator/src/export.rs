@@ -8,6 +8,7 @@ mod conditions;
 mod cronjob;
 mod observed;
 mod receipt;
+mod revisions;
 mod schedule;
 mod target;
 
@@ -33,8 +34,10 @@ use kube::{
     core::DeserializeGuard,
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
+use revisions::Revisions;
 use schedule::Schedule;
 use serde::{Serialize, de::DeserializeOwned};
+use target::Place;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +69,7 @@ enum Failure {
 /// What is known about exports besides what the cluster holds.
 struct Exports {
     context: Arc<Context>,
-    revisions: Arc<target::Revisions>,
+    revisions: Arc<Revisions>,
     memory: Mutex<HashMap<(String, String), Memory>>,
 }
 
@@ -77,10 +80,17 @@ struct Memory {
     applied: Option<(CronJob, i64)>,
 }
 
+/// An export whose server may be read.
+struct Accepted {
+    cron_job: CronJob,
+    server: Box<FliptServer>,
+    url: String,
+}
+
 /// Reconciles exports for as long as this replica leads.
 pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
     let exports = Arc::new(Exports {
-        revisions: Arc::new(target::Revisions::new(Arc::clone(&context), term.clone())),
+        revisions: Revisions::new(Arc::clone(&context), term.clone()),
         context,
         memory: Mutex::default(),
     });
@@ -144,7 +154,7 @@ async fn control(
             },
         );
     }
-    let moved = exports.revisions.moves().flat_map(move |at: target::Place| {
+    let moved = exports.revisions.moves().flat_map(move |at: Place| {
         let due: Vec<ObjectRef<Export>> = store
             .state()
             .into_iter()
@@ -260,13 +270,13 @@ impl Exports {
             }
         };
         sooner(stale_after.and_then(|moment| moment.checked_add(jiff::SignedDuration::from_secs(1)).ok()));
-        if let Ok(cron_job) = &accepted {
+        if let Ok(accepted) = &accepted {
             let running = Running {
                 running: jobs.iter().any(observed::is_running),
                 last_start: observed::last_start(&jobs),
                 published: status.snapshot.as_ref().map(|snapshot| snapshot.revision),
             };
-            sooner(self.follow(export, cron_job, &running, now).await?);
+            sooner(self.follow(export, accepted, &running, now).await?);
         }
         let wait = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok()).unwrap_or(RESYNC);
         Ok(Action::requeue(wait.min(RESYNC)))
@@ -277,13 +287,13 @@ impl Exports {
         &self,
         export: &FliptSnapshotExport,
         labelled: &ListParams,
-    ) -> Result<Result<CronJob, Refusal>, Failure> {
+    ) -> Result<Result<Accepted, Refusal>, Failure> {
         let namespace = export.namespace().unwrap_or_default();
         let client = &self.context.client;
-        let (target, paused) = match target::of(&self.context, export).await? {
-            target::Resolved::Granted(target) => (target, None),
+        let (target, server) = match target::of(&self.context, export).await? {
+            target::Resolved::Granted(target, server) => (target, Ok(server)),
             // It runs no longer, but what it did can still be seen.
-            target::Resolved::Refused { target: Some(target), refusal } => (target, Some(refusal)),
+            target::Resolved::Refused { target: Some(target), refusal } => (target, Err(refusal)),
             target::Resolved::Refused { target: None, refusal } => return Ok(Err(refusal)),
         };
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
@@ -299,12 +309,9 @@ impl Exports {
             }
         }
         let reference = image::reference(&export.spec.job.image, &self.context.settings.server_image);
-        let wanted = cronjob::cron_job(export, &target, reference, paused.is_some());
+        let wanted = cronjob::cron_job(export, &target, reference, server.is_err());
         let applied = self.apply_cron_job(export, wanted).await?;
-        Ok(match paused {
-            Some(refusal) => Err(refusal),
-            None => applied,
-        })
+        Ok(server.and_then(|server| Ok(Accepted { cron_job: applied?, server, url: target.url })))
     }
 
     async fn apply_account(
@@ -368,14 +375,17 @@ impl Exports {
     async fn follow(
         &self,
         export: &FliptSnapshotExport,
-        cron_job: &CronJob,
+        accepted: &Accepted,
         running: &Running,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Failure> {
         if !export.spec.on_change.enabled || export.spec.suspend {
             return Ok(None);
         }
-        let Some(revision) = self.revisions.current(export) else { return Ok(None) };
+        let place = Place::of(export);
+        let Some(revision) = self.revisions.current(&place, &accepted.server, &accepted.url) else {
+            return Ok(None);
+        };
         let namespace = export.namespace().unwrap_or_default();
         let key = (namespace.clone(), export.name_any());
         let decision = {
@@ -389,10 +399,16 @@ impl Exports {
             Decision::At(moment) => return Ok(Some(moment)),
             Decision::Start(revision) => revision,
         };
-        let Some(job) = cronjob::job_of_change(export, cron_job, &revision) else { return Ok(None) };
+        let count = change::number(&revision).map_or_else(|| revision.clone(), |count| count.to_string());
+        let Some(job) = cronjob::job_of_change(export, &accepted.cron_job, &count) else { return Ok(None) };
         let api: Api<Job> = Api::namespaced(self.context.client.clone(), &namespace);
         match api.create(&PostParams::default(), &job).await {
-            Ok(_) => tracing::info!(namespace, export = key.1, revision, "export started: the server's state has changed"),
+            Ok(_) => tracing::info!(
+                namespace,
+                export = key.1,
+                revision,
+                "export started: the server's state has changed"
+            ),
             // Another term of the leader has started it, or the namespace ends.
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 409) => {
                 tracing::debug!(namespace, export = key.1, error = status.message, "export not started");
@@ -405,8 +421,10 @@ impl Exports {
 
     async fn delete_job(&self, namespace: &str, name: &str) -> Result<(), Failure> {
         let api: Api<Job> = Api::namespaced(self.context.client.clone(), namespace);
-        let parameters =
-            DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
         deleted(api.delete(name, &parameters).await)
     }
 
@@ -474,14 +492,19 @@ fn deleted<T>(answer: Result<T, kube::Error>) -> Result<(), Failure> {
 /// Whether an object was made for this very export.
 fn is_ours(child: &impl Resource, export: &FliptSnapshotExport) -> bool {
     let owners = child.meta().owner_references.as_deref().unwrap_or_default();
-    owners.iter().any(|owner| Some(&owner.uid) == export.metadata.uid.as_ref() && owner.controller == Some(true))
+    owners
+        .iter()
+        .any(|owner| Some(&owner.uid) == export.metadata.uid.as_ref() && owner.controller == Some(true))
 }
 
 /// Whether an object has the labels and annotations that it should.
 fn carries(found: &kube::api::ObjectMeta, wanted: &kube::api::ObjectMeta) -> bool {
     let all = |found: &Option<std::collections::BTreeMap<String, String>>,
                wanted: &Option<std::collections::BTreeMap<String, String>>| {
-        wanted.iter().flatten().all(|(name, value)| found.as_ref().and_then(|found| found.get(name)) == Some(value))
+        wanted
+            .iter()
+            .flatten()
+            .all(|(name, value)| found.as_ref().and_then(|found| found.get(name)) == Some(value))
     };
     all(&found.labels, &wanted.labels) && all(&found.annotations, &wanted.annotations)
 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, error::Error, health, leader, settings::Settings};
+use crate::{bootstrap, context::Context, error::Error, export, health, leader, settings::Settings, trust};
 
 /// Longest time until everything has stopped after a signal.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -29,7 +29,9 @@ const LEADING: &[leader::Part] = &[
     // Servers and resources:
 
     // Exports, trust, bootstrap:
-
+    ("exports", |context, term| Box::pin(export::lead(context, term))),
+    ("trust", |context, term| Box::pin(trust::lead(context, term))),
+    ("bootstrap", |context, term| Box::pin(bootstrap::lead(context, term))),
     // Certificates, missed pods:
 ];
 

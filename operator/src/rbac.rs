@@ -88,7 +88,13 @@ const fn named(rule: Rule, names: &'static [&'static str]) -> Rule {
 /// Everything the operator does in a cluster.
 const RULES: &[Rule] = &[
     // Objects without a namespace.
-    rule(Scope::Cluster, "", &["namespaces"], READ, "grants by label; where flipt-trust belongs; uid of kube-system"),
+    rule(
+        Scope::Cluster,
+        "",
+        &["namespaces"],
+        READ,
+        "grants by label; where flipt-trust belongs; uid of kube-system",
+    ),
     rule(
         Scope::Cluster,
         "flipt.io",
@@ -340,7 +346,8 @@ pub(crate) fn roles(settings: &Settings) -> String {
     let own = settings.namespace.as_str();
     match settings.watched() {
         None => {
-            let everywhere: Vec<Scope> = std::iter::once(Scope::Cluster).chain(watched.iter().copied()).collect();
+            let everywhere: Vec<Scope> =
+                std::iter::once(Scope::Cluster).chain(watched.iter().copied()).collect();
             role("ClusterRole", "flipt-operator", None, &everywhere);
             role("Role", "flipt-operator", Some(own), &[Scope::Own]);
         }
@@ -420,7 +427,8 @@ mod tests {
     fn with_watched_namespaces_nothing_in_others_is_granted() {
         let all = documents(&roles(&settings(&["rbac"])));
         assert_eq!(all.len(), 3);
-        let few = documents(&roles(&settings(&["rbac", "--watch-namespaces", "shop,pay", "--namespace", "ops"])));
+        let few =
+            documents(&roles(&settings(&["rbac", "--watch-namespaces", "shop,pay", "--namespace", "ops"])));
         let cluster = &few[0]["rules"];
         assert!(!cluster.to_string().contains("secrets") && cluster.to_string().contains("flipt-injector"));
         let places: Vec<&str> =

@@ -21,7 +21,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
     core::PartialObjectMeta,
-    runtime::{WatchStreamExt as _, metadata_watcher, reflector, watcher},
+    runtime::{WatchStreamExt as _, reflector, watcher},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -95,7 +95,10 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
                 }
                 Err(failure) => {
                     if !told {
-                        tracing::warn!(error = failure, "keys of service account tokens not read; trying again");
+                        tracing::warn!(
+                            error = failure,
+                            "keys of service account tokens not read; trying again"
+                        );
                     }
                     told = true;
                     refresh_at = Instant::now() + RETRY;
@@ -148,7 +151,7 @@ impl Watching {
         let mut maps = Vec::new();
         for place in places {
             for labels in ["flipt.io/injected=true", "flipt.io/inject=true"] {
-                let api: Api<Pod> = api(&context.client, place);
+                let api: Api<PartialObjectMeta<Pod>> = api(&context.client, place);
                 pods.push(follow_metadata(api, labels, &mut changes));
             }
             let (store, writer) = reflector::store();
@@ -156,7 +159,7 @@ impl Watching {
             changes.push(signals(watch.default_backoff().reflect(writer)));
             maps.push(store);
         }
-        let namespaces: Api<Namespace> = Api::all(context.client.clone());
+        let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
         let namespaces = follow_metadata(namespaces, "flipt.io/injection=enabled", &mut changes);
         Self { pods, namespaces, maps, changes }
     }
@@ -173,13 +176,13 @@ where
     }
 }
 
-fn follow_metadata<K>(api: Api<K>, labels: &str, changes: &mut Changes) -> Metadata<K>
+fn follow_metadata<K>(api: Api<PartialObjectMeta<K>>, labels: &str, changes: &mut Changes) -> Metadata<K>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
     K: serde::de::DeserializeOwned,
 {
     let (store, writer) = reflector::store();
-    let watch = metadata_watcher(api, watcher::Config::default().labels(labels))
+    let watch = watcher(api, watcher::Config::default().labels(labels))
         .default_backoff()
         .modify(|object| {
             object.managed_fields_mut().clear();
@@ -207,7 +210,11 @@ where
 /// Namespaces in which sidecars are, or will be.
 fn wanted(context: &Context, pods: &[Metadata<Pod>], namespaces: &Metadata<Namespace>) -> BTreeSet<String> {
     let of_pods = pods.iter().flat_map(|store| {
-        store.state().into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(|pod| pod.namespace())
+        store
+            .state()
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .filter_map(|pod| pod.namespace())
     });
     let labelled = namespaces
         .state()
@@ -227,8 +234,9 @@ async fn refresh(context: &Context, ring: &mut KeyRing, remembered: &mut bool) -
         *ring = state.map(|state| KeyRing::from_state(&state)).unwrap_or_default();
         *remembered = true;
     }
-    let discovery: Value = serde_json::from_str(&get(&context.client, "/.well-known/openid-configuration").await?)
-        .map_err(|error| format!("discovery document of the API server: {error}"))?;
+    let discovery: Value =
+        serde_json::from_str(&get(&context.client, "/.well-known/openid-configuration").await?)
+            .map_err(|error| format!("discovery document of the API server: {error}"))?;
     let issuer = discovery
         .get("issuer")
         .and_then(Value::as_str)

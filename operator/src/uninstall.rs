@@ -7,6 +7,7 @@ use flipt_crds::{
     FliptSnapshotExport,
 };
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
@@ -16,7 +17,6 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
@@ -294,7 +294,7 @@ impl Uninstalling {
     }
 
     async fn each<T>(&self, objects: Vec<T>, act: impl AsyncFn(T)) {
-        futures::stream::iter(objects).for_each_concurrent(AT_ONCE, &act).await;
+        futures::stream::iter(objects).for_each_concurrent(AT_ONCE, |object| act(object)).await;
     }
 }
 

@@ -92,9 +92,14 @@ fn after(moment: Timestamp, pause: std::time::Duration) -> Option<Timestamp> {
     SignedDuration::try_from(pause).ok().and_then(|pause| moment.checked_add(pause).ok())
 }
 
-/// Revisions of a database are counted.
-fn number(revision: &str) -> Option<i64> {
-    revision.parse().ok()
+/// Digits of a revision as a server tells it: eight for the database, the rest for the count.
+const DIGITS: usize = 40;
+const DIGITS_OF_DATABASE: usize = 8;
+
+/// The count in a revision, as exports report it.
+pub(crate) fn number(revision: &str) -> Option<i64> {
+    let count = revision.get(DIGITS_OF_DATABASE..).filter(|_| revision.len() == DIGITS)?;
+    i64::from_str_radix(count, 16).ok().filter(|count| *count >= 0)
 }
 
 #[cfg(test)]
@@ -110,6 +115,11 @@ mod tests {
         Running { published: Some(revision), ..Running::default() }
     }
 
+    /// A revision as a server tells it.
+    fn revision(count: i64) -> String {
+        format!("0a1b2c3d{count:032x}")
+    }
+
     /// Debounce 5 s, interval 10 s.
     fn change() -> Change {
         Change::default()
@@ -118,26 +128,34 @@ mod tests {
     #[test]
     fn a_change_starts_an_export_after_the_pause_for_further_ones() {
         let mut pending = Pending::default();
-        pending.hear("7", Some(7), at(0));
+        pending.hear(&revision(7), Some(7), at(0));
         assert_eq!(pending.decide(&change(), &published(7), at(1)), Decision::Nothing);
-        pending.hear("8", Some(7), at(2));
-        pending.hear("9", Some(7), at(6));
-        assert_eq!(pending.decide(&change(), &published(7), at(6)), Decision::At(at(7)), "from the first change");
-        assert_eq!(pending.decide(&change(), &published(7), at(7)), Decision::Start("9".to_owned()));
-        pending.started("9");
-        assert_eq!(pending.decide(&change(), &published(7), at(60)), Decision::Nothing, "the schedule tries again");
+        pending.hear(&revision(8), Some(7), at(2));
+        pending.hear(&revision(9), Some(7), at(6));
+        assert_eq!(
+            pending.decide(&change(), &published(7), at(6)),
+            Decision::At(at(7)),
+            "from the first change"
+        );
+        assert_eq!(pending.decide(&change(), &published(7), at(7)), Decision::Start(revision(9)));
+        pending.started(&revision(9));
+        assert_eq!(
+            pending.decide(&change(), &published(7), at(60)),
+            Decision::Nothing,
+            "the schedule tries again"
+        );
     }
 
     #[test]
     fn two_never_run_at_once_and_keep_their_distance() {
         let mut pending = Pending::default();
-        pending.hear("7", Some(7), at(0));
-        pending.hear("8", Some(7), at(1));
+        pending.hear(&revision(7), Some(7), at(0));
+        pending.hear(&revision(8), Some(7), at(1));
         let mut known = Running { running: true, last_start: Some(at(3)), published: Some(7) };
         assert_eq!(pending.decide(&change(), &known, at(60)), Decision::WhenFinished);
         known.running = false;
         assert_eq!(pending.decide(&change(), &known, at(8)), Decision::At(at(13)));
-        assert_eq!(pending.decide(&change(), &known, at(13)), Decision::Start("8".to_owned()));
+        assert_eq!(pending.decide(&change(), &known, at(13)), Decision::Start(revision(8)));
         known.published = Some(8);
         assert_eq!(pending.decide(&change(), &known, at(13)), Decision::Nothing, "the schedule was first");
     }
@@ -145,14 +163,26 @@ mod tests {
     #[test]
     fn what_changed_while_no_operator_ran_is_exported_once() {
         let mut pending = Pending::default();
-        pending.hear("9", Some(7), at(0));
-        assert_eq!(pending.decide(&change(), &published(7), at(5)), Decision::Start("9".to_owned()));
+        pending.hear(&revision(9), Some(7), at(0));
+        assert_eq!(pending.decide(&change(), &published(7), at(5)), Decision::Start(revision(9)));
         let mut pending = Pending::default();
-        pending.hear("9", Some(9), at(0));
+        pending.hear(&revision(9), Some(9), at(0));
         assert_eq!(pending.decide(&change(), &published(9), at(5)), Decision::Nothing);
         let mut pending = Pending::default();
-        pending.hear("9", None, at(0));
-        assert_eq!(pending.decide(&change(), &Running::default(), at(5)), Decision::Nothing, "nobody can tell");
+        pending.hear(&revision(9), None, at(0));
+        assert_eq!(
+            pending.decide(&change(), &Running::default(), at(5)),
+            Decision::Nothing,
+            "nobody can tell"
+        );
+    }
+
+    #[test]
+    fn the_count_stands_behind_the_database() {
+        assert_eq!(number(&revision(18_231)), Some(18_231));
+        for text in ["", "18231", "e:a", &"f".repeat(40), &"g".repeat(40)] {
+            assert_eq!(number(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub(crate) struct Verdict<'a> {
 }
 
 /// Sets `Accepted`, `Fresh` and `Ready`, which sums them up.
-pub(crate) fn set(status: &mut FliptSnapshotExportStatus, export: &FliptSnapshotExport, verdict: &Verdict<'_>) {
+pub(crate) fn set(
+    status: &mut FliptSnapshotExportStatus,
+    export: &FliptSnapshotExport,
+    verdict: &Verdict<'_>,
+) {
     let generation = export.metadata.generation;
     status.observed_generation = generation;
     let (is_fresh, reason, message) = freshness(status, export, verdict);
@@ -89,7 +93,9 @@ pub(crate) fn news(before: &FliptSnapshotExportStatus, now: &FliptSnapshotExport
     let mut news = Vec::new();
     for type_ in [ConditionType::Accepted, ConditionType::Fresh] {
         let (old, new) = (find(before, type_), find(now, type_));
-        let said = |condition: Option<&Condition>| condition.map(|known| (known.status.clone(), known.reason.clone()));
+        let said = |condition: Option<&Condition>| {
+            condition.map(|known| (known.status.clone(), known.reason.clone()))
+        };
         let Some(condition) = new.filter(|_| said(old) != said(new)) else { continue };
         // That nothing is published at first is no news.
         let is_first = old.is_none() && condition.reason == Reason::NotPublished.as_str();
@@ -106,7 +112,8 @@ pub(crate) fn news(before: &FliptSnapshotExportStatus, now: &FliptSnapshotExport
     {
         news.push(News { is_warning: true, reason: failure.reason.clone(), note: failure.message.clone() });
     }
-    let digest = |status: &FliptSnapshotExportStatus| status.snapshot.as_ref().map(|snapshot| snapshot.digest.clone());
+    let digest =
+        |status: &FliptSnapshotExportStatus| status.snapshot.as_ref().map(|snapshot| snapshot.digest.clone());
     if let Some(snapshot) = &now.snapshot
         && digest(before) != digest(now)
     {
@@ -176,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_suspended_export_becomes_stale_as_any_other() {
-        let mut status = FliptSnapshotExportStatus { last_success_time: Some(Time(at(0))), ..Default::default() };
+        let mut status =
+            FliptSnapshotExportStatus { last_success_time: Some(Time(at(0))), ..Default::default() };
         set(&mut status, &export(true), &verdict(1));
         assert_eq!(said(&status, ConditionType::Fresh), ("True", "Published"));
         set(&mut status, &export(true), &verdict(4));
@@ -185,7 +193,8 @@ mod tests {
 
     #[test]
     fn an_export_that_is_not_accepted_says_why_and_keeps_its_freshness() {
-        let mut status = FliptSnapshotExportStatus { last_success_time: Some(Time(at(0))), ..Default::default() };
+        let mut status =
+            FliptSnapshotExportStatus { last_success_time: Some(Time(at(0))), ..Default::default() };
         let refusal = Refusal::new(Reason::NotGranted, "no");
         set(&mut status, &export(false), &Verdict { refusal: Some(&refusal), ..verdict(1) });
         assert_eq!(said(&status, ConditionType::Accepted), ("False", "NotGranted"));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use flipt_crds::{
-    Bucket, ConditionalWrites, EncryptionMode, FliptSnapshotExport, FliptSnapshotExportSpec, Format, PullPolicy, Resources,
-    SecretKeyRef,
+    Bucket, ConditionalWrites, EncryptionMode, FliptSnapshotExport, FliptSnapshotExportSpec, Format,
+    PullPolicy, Resources, SecretKeyRef,
 };
 use k8s_openapi::{
     api::{
@@ -112,7 +112,12 @@ pub(crate) fn service_account(export: &FliptSnapshotExport) -> Option<ServiceAcc
 }
 
 /// The CronJob. `image` is the reference of its image; `paused` keeps it from starting anything.
-pub(crate) fn cron_job(export: &FliptSnapshotExport, target: &Target, image: String, paused: bool) -> CronJob {
+pub(crate) fn cron_job(
+    export: &FliptSnapshotExport,
+    target: &Target,
+    image: String,
+    paused: bool,
+) -> CronJob {
     let spec = &export.spec;
     CronJob {
         metadata: ObjectMeta {
@@ -320,6 +325,8 @@ fn arguments(spec: &FliptSnapshotExportSpec, target: &Target) -> Vec<String> {
         ConditionalWrites::Off => "off",
     };
     option("--conditional-writes", conditional.to_owned());
+    // Enough for the exporter to say itself that it took too long.
+    option("--timeout", format!("{}s", (spec.job.active_deadline_seconds * 5 / 6).max(1)));
     if spec.signing.is_some() {
         option("--signing-key-file", format!("{SIGNING_FOLDER}/key"));
     }
@@ -385,11 +392,7 @@ fn files(spec: &FliptSnapshotExportSpec, target: &Target) -> Vec<File> {
                 secret_name: Some(secret.name.clone()),
                 // The group of the pod may read, nobody else.
                 default_mode: Some(0o440),
-                items: Some(vec![KeyToPath {
-                    key: secret.key.clone(),
-                    path: path.to_owned(),
-                    mode: None,
-                }]),
+                items: Some(vec![KeyToPath { key: secret.key.clone(), path: path.to_owned(), mode: None }]),
                 optional: Some(false),
             }),
             ..Volume::default()
@@ -554,6 +557,8 @@ spec:
             - native,features
             - --conditional-writes
             - auto
+            - --timeout
+            - 100s
             - --receipt-file
             - /dev/termination-log
             - --all-namespaces
@@ -618,7 +623,10 @@ spec:
 "#,
         );
         let target = Target {
-            credentials: Credentials::Secret(SecretKeyRef { name: "tokens".to_owned(), key: "ro".to_owned() }),
+            credentials: Credentials::Secret(SecretKeyRef {
+                name: "tokens".to_owned(),
+                key: "ro".to_owned(),
+            }),
             ca: Some(SecretKeyRef { name: "ca".to_owned(), key: "root.pem".to_owned() }),
             ..target()
         };
@@ -626,7 +634,10 @@ spec:
         let spec = &rendered["spec"];
         assert_eq!(spec["suspend"], true);
         assert_eq!(spec["timeZone"], "Europe/Stockholm");
-        assert_eq!((&spec["successfulJobsHistoryLimit"], &spec["failedJobsHistoryLimit"]), (&2.into(), &0.into()));
+        assert_eq!(
+            (&spec["successfulJobsHistoryLimit"], &spec["failedJobsHistoryLimit"]),
+            (&2.into(), &0.into())
+        );
         let job = &spec["jobTemplate"]["spec"];
         assert_eq!((&job["ttlSecondsAfterFinished"], &job["backoffLimit"]), (&60.into(), &0.into()));
         let template = &job["template"];
@@ -650,7 +661,7 @@ spec:
              --server-ca-file /var/run/secrets/flipt.io/server-ca/ca.crt --environment staging \
              --output s3://flags?region=eu-west-1&endpoint=http://minio.s3:9000&pathStyle=true\
              &sse=aws:kms&kmsKeyId=alias/flags%26more --namespaces shop,pay --guard-max-shrink 5 --keep-revisions 7 --keep-age 24h --formats native \
-             --conditional-writes off --signing-key-file /var/run/secrets/flipt.io/signing/key \
+             --conditional-writes off --timeout 100s --signing-key-file /var/run/secrets/flipt.io/signing/key \
              --receipt-file /dev/termination-log --guard-allow-empty"
         );
         let volumes = pod["volumes"].as_array().unwrap();
@@ -693,7 +704,8 @@ spec:
     fn no_part_of_a_command_line_is_taken_for_a_variable() {
         let target = Target { url: "http://evil/$(AWS_SECRET_ACCESS_KEY)".to_owned(), ..target() };
         let rendered = as_yaml(&cron_job(&least(), &target, "flipt:1".to_owned(), false));
-        let arguments = rendered["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+        let arguments =
+            rendered["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"].clone();
         assert_eq!(arguments[2], "http://evil/$$(AWS_SECRET_ACCESS_KEY)");
     }
 
@@ -714,7 +726,10 @@ spec:
     fn names_are_short_enough_for_what_is_made_of_them() {
         let longest = "a".repeat(45);
         assert_eq!(name_of_change(&longest, "9223372036854775807").len(), MAX_JOB_NAME);
-        assert_ne!(name_of_change(&longest, "9223372036854775807"), name_of_change(&longest, "9223372036854775806"));
+        assert_ne!(
+            name_of_change(&longest, "9223372036854775807"),
+            name_of_change(&longest, "9223372036854775806")
+        );
         assert!(format!("{longest}-export").len() <= 52, "the limit of CronJobs");
         assert_eq!(name_of_change("a", "6F1c:7/x"), "a-change-6f1c7x");
     }

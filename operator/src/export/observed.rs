@@ -35,7 +35,6 @@ pub(crate) fn observe(status: &mut FliptSnapshotExportStatus, jobs: &[Job], pods
                     status.snapshot = snapshot;
                 }
             }
-            Outcome::Overtaken => advance(&mut status.last_success_time, Some(&time)),
             Outcome::Failed { reason, message } => {
                 let known = status.last_failure.as_ref();
                 // Of two at the same second, the first said more: pods come before their Job.
@@ -67,7 +66,8 @@ fn endings(jobs: &[Job], pods: &[Pod]) -> Vec<(Time, Outcome)> {
         let name = job.name_any();
         pods.iter().any(|pod| {
             pod.labels().get(JOB_NAME_LABEL) == Some(&name)
-                && terminated(pod).is_some_and(|ended| matches!(ended.exit_code, 0 | 6) == success)
+                && terminated(pod)
+                    .is_some_and(|ended| matches!(ended.exit_code, 0 | receipt::OVERTAKEN) == success)
         })
     };
     for job in jobs {
@@ -196,7 +196,10 @@ mod tests {
         let refused = r#"{"reason":"GuardRefused","message":"214 flags became 3"}"#;
         observe(&mut status, &[], &[pod("b", "2026-11-21T10:01:04Z", 3, refused)]);
         let failure = status.last_failure.clone().unwrap();
-        assert_eq!((failure.reason.as_str(), failure.message.as_str()), ("GuardRefused", "214 flags became 3"));
+        assert_eq!(
+            (failure.reason.as_str(), failure.message.as_str()),
+            ("GuardRefused", "214 flags became 3")
+        );
         assert_eq!(revision(&status), Some(7), "what is published stays");
         // The same pod again is no news.
         let known = status.clone();
@@ -217,12 +220,13 @@ mod tests {
         );
         observe(&mut status, std::slice::from_ref(&late), &[]);
         assert_eq!(status.last_failure.as_ref().unwrap().reason, "DeadlineExceeded");
-        let done = job(
-            "metadata: {name: b}\nstatus: {conditions: [{type: Complete, status: 'True', \
-             lastTransitionTime: 2026-11-21T10:03:00Z}]}",
-        );
+        let done = job("metadata: {name: b}\nstatus: {conditions: [{type: Complete, status: 'True', \
+             lastTransitionTime: 2026-11-21T10:03:00Z}]}");
         observe(&mut status, &[late, done], &[]);
-        assert_eq!((status.last_success_time.clone(), status.last_failure.clone()), (time("2026-11-21T10:03:00Z"), None));
+        assert_eq!(
+            (status.last_success_time.clone(), status.last_failure.clone()),
+            (time("2026-11-21T10:03:00Z"), None)
+        );
     }
 
     #[test]

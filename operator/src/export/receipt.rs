@@ -10,13 +10,15 @@ const MAX_REASON_BYTES: usize = 64;
 /// Longest text that is taken over into a status.
 const MAX_TEXT_BYTES: usize = 1024;
 
+/// Exit code of an export that lost the race to a newer revision.
+pub(crate) const OVERTAKEN: i32 = 6;
+
 /// How an export ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The state is published, and this is what it was. Without a snapshot: the export did not say.
+    /// The state is published, or a newer one that another writer was faster with: this one. Without a snapshot: the
+    /// export did not say.
     Published(Option<ExportedSnapshot>),
-    /// Another writer has published a newer state meanwhile, which is as good.
-    Overtaken,
     /// Nothing was published.
     Failed {
         /// In one word.
@@ -46,8 +48,7 @@ struct Receipt {
 pub(crate) fn outcome(terminated: &ContainerStateTerminated) -> Outcome {
     let receipt = terminated.message.as_deref().and_then(read);
     match terminated.exit_code {
-        0 => Outcome::Published(receipt.and_then(snapshot)),
-        6 => Outcome::Overtaken,
+        0 | OVERTAKEN => Outcome::Published(receipt.and_then(snapshot)),
         code => {
             let receipt = receipt.unwrap_or_default();
             let usual = usual_reason(code, terminated.reason.as_deref());
@@ -92,7 +93,7 @@ fn usual_reason(code: i32, reason: Option<&str>) -> &'static str {
         (_, Some("OOMKilled")) => "OutOfMemory",
         (3, _) => "GuardRefused",
         (4, _) => "Unauthorized",
-        (5, _) => "StorageFailed",
+        (5, _) => "StoreFailed",
         (137 | 143, _) => "Killed",
         _ => "ExportFailed",
     }
@@ -144,14 +145,19 @@ mod tests {
 
     #[test]
     fn a_success_without_a_receipt_is_a_success() {
-        for message in ["", "done", "{", "[]", r#"{"changed":true}"#, r#"{"revision":-1,"digest":"sha256:ab"}"#] {
+        for message in
+            ["", "done", "{", "[]", r#"{"changed":true}"#, r#"{"revision":-1,"digest":"sha256:ab"}"#]
+        {
             assert_eq!(ended(0, message), Outcome::Published(None), "{message}");
         }
     }
 
     #[test]
     fn a_race_that_is_lost_to_a_newer_revision_is_no_failure() {
-        assert_eq!(ended(6, r#"{"reason":"Overtaken"}"#), Outcome::Overtaken);
+        let superseded = PUBLISHED.replace("\"changed\":true", "\"changed\":false,\"superseded\":true");
+        let Outcome::Published(Some(snapshot)) = ended(6, &superseded) else { panic!() };
+        assert_eq!((snapshot.revision, snapshot.changed), (18_231, false));
+        assert_eq!(ended(6, ""), Outcome::Published(None));
     }
 
     #[test]
@@ -164,11 +170,18 @@ mod tests {
             ended(3, r#"{"reason":"RevisionRegressed","message":"revision 7 is lower than 9"}"#),
             failed("RevisionRegressed", "revision 7 is lower than 9")
         );
-        for (code, reason) in
-            [(1, "ExportFailed"), (3, "GuardRefused"), (4, "Unauthorized"), (5, "StorageFailed"), (137, "Killed")]
-        {
+        for (code, reason) in [
+            (1, "ExportFailed"),
+            (3, "GuardRefused"),
+            (4, "Unauthorized"),
+            (5, "StoreFailed"),
+            (137, "Killed"),
+        ] {
             assert_eq!(ended(code, "no bucket\n"), failed(reason, "no bucket"));
-            assert_eq!(ended(code, r#"{"reason":"a b"}"#), failed(reason, &format!("the export ended with exit code {code}; see the log of its pod")));
+            assert_eq!(
+                ended(code, r#"{"reason":"a b"}"#),
+                failed(reason, &format!("the export ended with exit code {code}; see the log of its pod"))
+            );
         }
         let killed = ContainerStateTerminated {
             exit_code: 137,

@@ -62,8 +62,7 @@ impl Schedule {
                 schedule: schedule.to_owned(),
                 reason: error.to_string(),
             })?;
-        let zone =
-            TimeZone::get(time_zone).map_err(|_| InvalidSchedule::TimeZone(time_zone.to_owned()))?;
+        let zone = TimeZone::get(time_zone).map_err(|_| InvalidSchedule::TimeZone(time_zone.to_owned()))?;
         Ok(Self { cron, zone })
     }
 
