@@ -9,6 +9,7 @@ use flipt_proto::{
     flipt::flipt_client::FliptClient,
     meta::metadata_service_client::MetadataServiceClient,
     ofrep::ofrep_service_client::OfrepServiceClient,
+    ownership::ownership_service_client::OwnershipServiceClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -57,6 +58,12 @@ impl Grpc {
     #[must_use]
     pub fn metadata(&self) -> MetadataServiceClient<Channel> {
         MetadataServiceClient::new(self.0.clone())
+    }
+
+    /// What objects of clusters own.
+    #[must_use]
+    pub fn ownership(&self) -> OwnershipServiceClient<Channel> {
+        OwnershipServiceClient::new(self.0.clone())
     }
 
     /// OFREP.

@@ -43,6 +43,7 @@ pub(crate) struct Context {
     /// The process ends.
     pub(crate) stop: CancellationToken,
     /// This replica holds the Lease.
+    #[allow(dead_code, reason = "asked by the certificates of the webhook")]
     pub(crate) leading: watch::Receiver<bool>,
 }
 

@@ -3,15 +3,24 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod connection;
 mod context;
 mod error;
 mod events;
+mod feed;
+mod grants;
 mod health;
 mod image;
 mod leader;
+mod live;
 mod metrics;
 mod parts;
+mod pause;
+mod resources;
+mod server;
 mod settings;
+mod term;
+mod wake;
 // Exports, trust, bootstrap, uninstall, rules of access:
 mod bootstrap;
 mod export;

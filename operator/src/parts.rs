@@ -16,7 +16,6 @@ use crate::{bootstrap, context::Context, error::Error, export, health, leader, s
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
 type Running = BoxFuture<'static, Result<(), Error>>;
-type Leading = BoxFuture<'static, ()>;
 
 /// What every replica runs until the process ends.
 const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
@@ -27,7 +26,7 @@ const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
 /// What only the leader runs, anew with each term.
 const LEADING: &[leader::Part] = &[
     // Servers and resources:
-
+    ("resources", |context, term| Box::pin(crate::term::lead(context, term))),
     // Exports, trust, bootstrap:
     ("exports", |context, term| Box::pin(export::lead(context, term))),
     ("trust", |context, term| Box::pin(trust::lead(context, term))),

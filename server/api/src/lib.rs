@@ -24,6 +24,7 @@ mod http;
 mod meta;
 mod namespaces;
 mod openapi;
+mod ownership;
 mod pretty;
 mod query;
 mod rest;

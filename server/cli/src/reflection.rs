@@ -12,10 +12,11 @@ use flipt_proto::{
     flipt::flipt_server as flipt,
     meta::metadata_service_server as metadata,
     ofrep::ofrep_service_server as ofrep,
+    ownership::ownership_service_server as ownership,
 };
 use tonic_reflection::server::Builder;
 
-const SERVICES: [&str; 13] = [
+const SERVICES: [&str; 14] = [
     authentication::SERVICE_NAME,
     client::SERVICE_NAME,
     data::SERVICE_NAME,
@@ -24,6 +25,7 @@ const SERVICES: [&str; 13] = [
     flipt::SERVICE_NAME,
     metadata::SERVICE_NAME,
     ofrep::SERVICE_NAME,
+    ownership::SERVICE_NAME,
     public_authentication::SERVICE_NAME,
     token::SERVICE_NAME,
     "grpc.health.v1.Health",

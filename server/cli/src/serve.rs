@@ -18,6 +18,7 @@ use flipt_proto::{
     flipt::flipt_server::FliptServer,
     meta::metadata_service_server::MetadataServiceServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
+    ownership::ownership_service_server::OwnershipServiceServer,
 };
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
@@ -111,6 +112,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(DataServiceServer::new(api.clone()))
         .add_service(ClientEvaluationServiceServer::new(api.clone()))
         .add_service(EnvironmentsServiceServer::new(api.clone()))
+        .add_service(OwnershipServiceServer::new(api.clone()))
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(
             api.evaluator().clone(),
             Arc::clone(&gate),
