@@ -120,6 +120,9 @@ chart: cluster-tools ## Test the Helm chart, as far as that needs no cluster
 chart-docs: ## Write the chart's table of values and its schema anew
 	@charts/docs
 
+rbac: setup ## Write what the operator may do in a cluster into the chart anew
+	UPDATE_RBAC=1 cargo test --quiet --package flipt-operator rbac
+
 images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make up their names
 	$(call install,$(IMAGE_PACKAGES))
 	@CACHE="$(CACHE)" charts/images/all
