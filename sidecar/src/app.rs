@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use flipt_proto::{
+    auth::authentication_method_kubernetes_service_server::AuthenticationMethodKubernetesServiceServer,
     evaluation::evaluation_service_server::EvaluationServiceServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
@@ -28,7 +29,7 @@ use tonic::transport::{
 
 use crate::{
     config::{Config, Follow, summary},
-    data::Data,
+    data::{Data, ExchangeGrpc},
     health::Health,
     holder::Holder,
     memory,
@@ -71,7 +72,11 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     }
 
     let accounts = config.auth.as_ref().map(|auth| {
-        Arc::new(ServiceAccounts::new(auth.verifier.clone(), KeyFile::new(&auth.jwks_file), &registry))
+        let mut keys = KeyFile::new(&auth.jwks_file);
+        if auth.verifier.issuers.is_empty() {
+            keys = keys.with_issuer_beside();
+        }
+        Arc::new(ServiceAccounts::new(auth.verifier.clone(), keys, &registry))
     });
     let gate: Arc<dyn Gate> = match &accounts {
         Some(accounts) => Arc::clone(accounts) as Arc<dyn Gate>,
@@ -90,6 +95,12 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         .timeout(GRPC_TIMEOUT)
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(evaluator.clone(), Arc::clone(&gate))))
         .add_service(OfrepServiceServer::new(OfrepGrpc::new(evaluator, gate)));
+    let grpc = match &accounts {
+        Some(accounts) => grpc.add_service(AuthenticationMethodKubernetesServiceServer::new(
+            ExchangeGrpc::new(Arc::clone(accounts)),
+        )),
+        None => grpc,
+    };
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();

@@ -100,7 +100,7 @@ pub(crate) struct Arguments {
     auth_jwks_file: PathBuf,
 
     /// Accepted issuer of tokens, exactly as in their claim `iss`; may be repeated. Without any, the file
-    /// `issuer` beside the key file is read.
+    /// `issuer` beside the key file is read whenever the keys are; it may appear later.
     #[arg(long, env = "FLIPT_SIDECAR_AUTH_ISSUER", value_delimiter = ',', value_name = "URL")]
     auth_issuer: Vec<String>,
 
@@ -123,6 +123,11 @@ pub(crate) struct Arguments {
     /// be repeated. Without flipt namespaces: all.
     #[arg(long, env = "FLIPT_SIDECAR_AUTH_ALLOW", value_delimiter = ',', value_name = "ENTRY")]
     auth_allow: Vec<Allow>,
+
+    /// How long after their end tokens still pass, for clusters whose API server may be away for longer than
+    /// tokens live: at most 1h. Clocks that differ are allowed for without it.
+    #[arg(long, env = "FLIPT_SIDECAR_AUTH_GRACE", default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    auth_grace: Duration,
 
     /// Uid of the own pod, for mode same-pod, and to spread the polls of many pods.
     #[arg(long, env = "FLIPT_SIDECAR_POD_UID", value_name = "UID")]
@@ -388,29 +393,21 @@ fn auth(arguments: &Arguments) -> Result<Option<Auth>, ConfigError> {
         AuthMode::Allowlist => Mode::Allowlist,
         AuthMode::Cluster => Mode::Cluster,
     };
-    let mut issuers = arguments.auth_issuer.clone();
-    if issuers.is_empty() {
-        issuers.push(issuer_beside(&arguments.auth_jwks_file)?);
+    if arguments.auth_grace > VerifierConfig::LONGEST_GRACE {
+        return Err(wrong("--auth-grace", "must be at most 1h"));
     }
     let accept_api_audience =
         arguments.auth_accept_api_audience.unwrap_or(arguments.auth_mode == AuthMode::SamePod);
     let defaults = VerifierConfig::new("", mode);
     let verifier = VerifierConfig {
-        issuers,
+        issuers: arguments.auth_issuer.clone(),
+        grace: arguments.auth_grace,
         audiences: arguments.auth_audience.clone(),
         accept_api_audience,
         allow: arguments.auth_allow.iter().map(|allow| allow.0.clone()).collect(),
         ..defaults
     };
     Ok(Some(Auth { jwks_file: arguments.auth_jwks_file.clone(), verifier }))
-}
-
-fn issuer_beside(jwks_file: &std::path::Path) -> Result<String, ConfigError> {
-    let path = jwks_file.with_file_name("issuer");
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        wrong("--auth-issuer", format!("not given, and {} cannot be read: {error}", path.display()))
-    })?;
-    Ok(text.trim().to_owned())
 }
 
 fn names(locations: &[Location]) -> String {
@@ -459,6 +456,18 @@ mod tests {
         let Location::Server(server) = &follow.fallbacks[0] else { panic!("{follow:?}") };
         assert_eq!(server.token_file.as_deref(), Some("/token".as_ref()));
         assert!(follow.namespaces.has("anything"));
+    }
+
+    #[test]
+    fn an_issuer_may_become_known_later() {
+        let config = config(&["--pod-uid", "u"]).unwrap();
+        assert!(config.auth.unwrap().verifier.issuers.is_empty());
+    }
+
+    #[test]
+    fn grace_has_an_end() {
+        let error = config(&["--pod-uid", "u", "--auth-grace", "2h"]).unwrap_err();
+        assert!(error.contains("--auth-grace") && error.contains("1h"), "{error}");
     }
 
     #[test]
