@@ -138,6 +138,14 @@ async fn a_service_account_may_do_what_its_entry_says_and_no_more() {
         let reads = "/api/v2/environments/default/namespaces/default/resources/flipt.core.Flag";
         assert_eq!(ground.ask("GET", reads, &token, json!({})).await.status, management.0, "{account}");
         assert_eq!(ground.ask("GET", "/meta/info", &token, json!({})).await.status, management.0);
+        let published = ground.ask("GET", "/snapshots/v1/default/current.json", &token, json!({})).await;
+        assert_eq!(published.status, 200, "{account}");
+        let owned = "/ownership/v1/environments/default";
+        let listed = ground.ask("GET", &format!("{owned}/managed"), &token, json!({})).await;
+        assert_eq!(listed.status, management.0, "{account}");
+        // Nothing to release is what a caller hears who may release.
+        let released = ground.ask("POST", &format!("{owned}/release"), &token, json!({})).await;
+        assert_eq!(released.status == 403, management.1 == 403, "{account}");
         // Nobody makes tokens that live longer than its own.
         let new = ground.ask("POST", "/auth/v1/method/token", &token, json!({ "name": "x" })).await;
         assert_eq!(new.status, 403, "{account}");
@@ -172,6 +180,11 @@ async fn an_entry_with_namespaces_is_about_those_only() {
         ("GET", "/internal/v1/evaluation/snapshot/namespace/team", json!({}), 200),
         ("GET", "/internal/v1/evaluation/snapshot/namespace/other", json!({}), 403),
         ("GET", "/client/v2/environments/default/namespaces/other/snapshot", json!({}), 403),
+        ("GET", "/snapshots/v1/default/current.json", json!({}), 403),
+        ("GET", "/ownership/v1/environments/default/managed", json!({}), 403),
+        ("GET", "/ownership/v1/environments/default/managed?namespaceKey=team", json!({}), 200),
+        ("GET", "/ownership/v1/environments/default/managed?namespaceKey=other", json!({}), 403),
+        ("GET", "/ownership/v1/environments/default/changes", json!({}), 403),
         ("POST", "/api/v1/namespaces", json!({ "key": "team-2", "name": "Two" }), 200),
         ("POST", "/api/v1/namespaces", json!({ "key": "mine", "name": "Mine" }), 403),
         ("GET", "/ofrep/v1/configuration", json!({}), 200),
