@@ -11,7 +11,7 @@ use flipt_serving::{
     ListenerLimits, OfrepGrpc, Open, ServiceAccounts, serve_http,
 };
 use flipt_snapshots::{
-    Follower,
+    Follower, Location, Store,
     follow::{CacheDir, CacheOutcome, FollowOptions, Limits, seed_from},
 };
 use flipt_telemetry::Registry;
@@ -54,10 +54,10 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     );
     let registry = Registry::default();
     let mut follower = follower(&config.follow).await?;
-    let holder = Arc::new(Holder::new(follower.status()));
+    let holder = Arc::new(Holder::new(follower.status(), config.follow.namespaces.clone()));
 
     let loader = Arc::clone(&holder);
-    let accept = move |snapshot, pointer: &_| loader.accept(&snapshot, pointer);
+    let accept = move |snapshot, pointer: &_| loader.accept(snapshot, pointer);
     match follower.load_cache(accept.clone()).await {
         CacheOutcome::Loaded(pointer) => {
             tracing::info!(
@@ -158,12 +158,17 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
 }
 
 async fn follower(settings: &Follow) -> Result<Follower, String> {
-    let store =
-        flipt_snapshots::open(&settings.source).await.map_err(|error| format!("--source: {error}"))?;
+    let store = open(&settings.source).await?;
+    let mut fallbacks = Vec::with_capacity(settings.fallbacks.len());
+    for location in &settings.fallbacks {
+        fallbacks.push(open(location).await?);
+    }
     let options = FollowOptions {
         poll_interval: settings.poll_interval,
         jitter_seed: seed_from(&settings.identity),
         trust_epoch_change: settings.trust_epoch_change,
+        verify: settings.verify.clone(),
+        fallbacks,
         cache: settings.cache_dir.as_ref().map(CacheDir::new),
         limits: Limits {
             memory_left: Some(Arc::new(|| memory::left().unwrap_or(u64::MAX))),
@@ -171,7 +176,12 @@ async fn follower(settings: &Follow) -> Result<Follower, String> {
         },
         ..FollowOptions::new(&settings.environment)
     };
-    Follower::new(store.into(), options).map_err(|error| format!("--environment: {error}"))
+    Follower::new(store, options).map_err(|error| format!("--environment: {error}"))
+}
+
+async fn open(location: &Location) -> Result<Arc<dyn Store>, String> {
+    let store = flipt_snapshots::open(location).await.map_err(|error| format!("--source: {error}"))?;
+    Ok(store.into())
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {

@@ -53,6 +53,15 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The code of the server's answer, if there was one.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
     /// Whether the server says that what was asked for does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -65,8 +74,20 @@ impl CallError {
 pub struct Code(i32);
 
 impl Code {
+    /// The request is not valid.
+    pub const INVALID_ARGUMENT: Self = Self(3);
     /// What was asked for does not exist.
-    pub(crate) const NOT_FOUND: Self = Self(5);
+    pub const NOT_FOUND: Self = Self(5);
+    /// The caller may not do this.
+    pub const PERMISSION_DENIED: Self = Self(7);
+    /// The server asks to wait.
+    pub const RESOURCE_EXHAUSTED: Self = Self(8);
+    /// Something else stands in the way.
+    pub const FAILED_PRECONDITION: Self = Self(9);
+    /// The server does not know the call.
+    pub const UNIMPLEMENTED: Self = Self(12);
+    /// The server does not know the caller.
+    pub const UNAUTHENTICATED: Self = Self(16);
 
     pub(crate) const fn new(number: i32) -> Self {
         Self(number)

@@ -5,12 +5,12 @@ use tonic::{
     Request, Status,
     client::Grpc as Unary,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 use tonic_prost::ProstCodec;
 
 use crate::{
-    Address, CONNECT_TIMEOUT, Call, CallError, Code,
+    Address, Call, CallError, Code, Options,
     error::{bearer, causes},
 };
 
@@ -25,23 +25,30 @@ pub(crate) struct Grpc {
 }
 
 impl Grpc {
-    pub(crate) fn new(address: &Address, token: &str) -> Result<Self, CallError> {
+    pub(crate) fn new(address: &Address, options: &Options) -> Result<Self, CallError> {
         let setup = |error: tonic::transport::Error| CallError::Setup(causes(&error));
         let mut endpoint = Endpoint::from_shared(address.url().to_string())
             .map_err(setup)?
-            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_timeout(options.connect_timeout)
             .user_agent(crate::USER_AGENT)
             .map_err(setup)?;
         if address.url().scheme() == "https" {
-            let tls = ClientTlsConfig::new().with_native_roots();
+            let tls = match &options.authorities {
+                Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+                None => ClientTlsConfig::new().with_native_roots(),
+            };
             endpoint = endpoint.tls_config(tls).map_err(setup)?;
         }
+        Ok(Self { channel: endpoint.connect_lazy(), authorization: None, address: address.to_string() })
+    }
+
+    pub(crate) fn with_token(&self, token: &str) -> Result<Self, CallError> {
         let authorization = bearer(token, |text| {
             let mut value = MetadataValue::try_from(text).ok()?;
             value.set_sensitive(true);
             Some(value)
         })?;
-        Ok(Self { channel: endpoint.connect_lazy(), authorization, address: address.to_string() })
+        Ok(Self { authorization, ..self.clone() })
     }
 
     pub(crate) async fn call<C: Call>(&self, request: &C::Request) -> Result<C::Answer, CallError> {

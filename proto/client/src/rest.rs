@@ -6,13 +6,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::{Message, Name};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, SerializeOptions, Value};
 use reqwest::{
-    Method, Response, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
+    Certificate, Method, Response, StatusCode, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION},
     redirect::Policy,
 };
 
 use crate::{
-    Address, CONNECT_TIMEOUT, Call, CallError, Code, Verb,
+    Address, Call, CallError, Code, Options, Verb,
     error::{bearer, causes},
 };
 
@@ -25,31 +25,88 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// Most characters of an answer that an error repeats.
 const SHOWN: usize = 200;
 
+/// What a server says about itself.
+pub(crate) const INFO: &str = "info";
+
 #[derive(Clone)]
 pub(crate) struct Rest {
     http: reqwest::Client,
+    authorization: Option<HeaderValue>,
     base: Url,
     address: String,
 }
 
 impl Rest {
-    pub(crate) fn new(address: &Address, token: &str) -> Result<Self, CallError> {
-        let mut headers = HeaderMap::new();
+    pub(crate) fn new(address: &Address, options: &Options) -> Result<Self, CallError> {
+        let setup = |error: reqwest::Error| CallError::Setup(causes(&error));
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(options.connect_timeout)
+            .user_agent(crate::USER_AGENT)
+            // A write that is redirected becomes a read; and the token is meant for this address.
+            .redirect(Policy::none());
+        if let Some(pem) = &options.authorities {
+            let authorities = Certificate::from_pem_bundle(pem).map_err(setup)?;
+            if authorities.is_empty() {
+                return Err(CallError::Setup(
+                    "there is no certificate (PEM) among the authorities".to_owned(),
+                ));
+            }
+            builder = builder.tls_certs_only(authorities);
+        }
+        Ok(Self {
+            http: builder.build().map_err(setup)?,
+            authorization: None,
+            base: address.url().clone(),
+            address: address.to_string(),
+        })
+    }
+
+    pub(crate) fn with_token(&self, token: &str) -> Result<Self, CallError> {
         let authorization = bearer(token, |text| {
             let mut value = HeaderValue::from_str(text).ok()?;
             value.set_sensitive(true);
             Some(value)
         })?;
-        headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(crate::USER_AGENT)
-            .default_headers(headers)
-            // A write that is redirected becomes a read; and the token is meant for this address.
-            .redirect(Policy::none())
-            .build()
-            .map_err(|error| CallError::Setup(causes(&error)))?;
-        Ok(Self { http, base: address.url().clone(), address: address.to_string() })
+        Ok(Self { authorization, ..self.clone() })
+    }
+
+    /// The version in what the server says about itself.
+    pub(crate) async fn version(&self) -> Result<Option<String>, CallError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/meta/info", self.base.path().trim_end_matches('/')));
+        let (head, body) = self.send(INFO, self.http.get(url)).await?;
+        if head.status != StatusCode::OK {
+            return Err(
+                refusal(&body).unwrap_or_else(|| self.unreadable(INFO, format!("{head}: {}", shown(&body))))
+            );
+        }
+        let info: serde_json::Value =
+            serde_json::from_slice(&body).map_err(|error| self.unreadable(INFO, error.to_string()))?;
+        Ok(info.get("version").and_then(serde_json::Value::as_str).map(str::to_owned))
+    }
+
+    async fn send(
+        &self,
+        call: &'static str,
+        mut asking: reqwest::RequestBuilder,
+    ) -> Result<(Head, Vec<u8>), CallError> {
+        if let Some(authorization) = &self.authorization {
+            asking = asking.header(AUTHORIZATION, authorization.clone());
+        }
+        let unreachable = |error: reqwest::Error| CallError::Unreachable {
+            call,
+            address: self.address.clone(),
+            // Its own text repeats the URL.
+            detail: causes(&error.without_url()),
+        };
+        let answer = asking.send().await.map_err(unreachable)?;
+        let head = Head::of(&answer);
+        let body = answer.bytes().await.map_err(unreachable)?;
+        Ok((head, body.into()))
+    }
+
+    fn unreadable(&self, call: &'static str, detail: String) -> CallError {
+        CallError::Unreadable { call, address: self.address.clone(), detail }
     }
 
     pub(crate) async fn call<C: Call>(&self, request: &C::Request) -> Result<C::Answer, CallError> {
@@ -64,21 +121,12 @@ impl Rest {
         if matches!(C::VERB, Verb::Post | Verb::Put) {
             asking = asking.header(CONTENT_TYPE, "application/json").body(to_json(&message)?);
         }
-        let unreachable = |error: reqwest::Error| CallError::Unreachable {
-            call: C::NAME,
-            address: self.address.clone(),
-            // Its own text repeats the URL.
-            detail: causes(&error.without_url()),
-        };
-        let answer = asking.send().await.map_err(unreachable)?;
-        let head = Head::of(&answer);
-        let body = answer.bytes().await.map_err(unreachable)?;
-        let unreadable =
-            |detail: String| CallError::Unreadable { call: C::NAME, address: self.address.clone(), detail };
+        let (head, body) = self.send(C::NAME, asking).await?;
         if head.status == StatusCode::OK {
-            return from_json(&body).map_err(|detail| unreadable(format!("{detail}: {}", shown(&body))));
+            return from_json(&body)
+                .map_err(|detail| self.unreadable(C::NAME, format!("{detail}: {}", shown(&body))));
         }
-        Err(refusal(&body).unwrap_or_else(|| unreadable(format!("{head}: {}", shown(&body)))))
+        Err(refusal(&body).unwrap_or_else(|| self.unreadable(C::NAME, format!("{head}: {}", shown(&body)))))
     }
 
     /// Path and query: what the path does not name goes into the query, unless there is a body.
@@ -110,6 +158,7 @@ impl Rest {
                 let text = match value {
                     Value::String(text) => text.clone(),
                     Value::I32(number) => number.to_string(),
+                    Value::I64(number) => number.to_string(),
                     Value::Bool(value) => value.to_string(),
                     _ => continue,
                 };

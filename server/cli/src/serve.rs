@@ -23,6 +23,7 @@ use flipt_proto::{
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
 };
+use flipt_snapshots::SigningKey;
 use flipt_store::migrations::Policy;
 use flipt_telemetry::Registry;
 use tokio::{
@@ -91,6 +92,17 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         metrics,
         stopped.clone(),
     );
+    let signing_key = match &config.snapshots.signing_key_file {
+        Some(path) => {
+            let key = SigningKey::from_file(path)
+                .map_err(|error| Failure::new(format!("snapshots.publish.signing_key_file: {error}")))?;
+            Some(Arc::new(key))
+        }
+        None => None,
+    };
+    if let Some(key) = &signing_key {
+        api = api.with_signing(Arc::clone(key));
+    }
     if config.cache.enabled {
         api = api.with_polling(config.cache.ttl.duration());
     }
@@ -157,7 +169,7 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         authentications.clean_up(ending).await;
         Ok(())
     });
-    for publisher in Publisher::all(&environments, &config.snapshots, &registry) {
+    for publisher in Publisher::all(&environments, &config.snapshots, signing_key.as_ref(), &registry) {
         let ending = until_stop();
         tasks.spawn(async move {
             publisher.run(ending).await;

@@ -1,0 +1,155 @@
+//! What becomes of the content when its object is deleted.
+
+use std::time::Duration;
+
+use flipt_client::call;
+use flipt_crds::{DeletionPolicy, FINALIZER, Reason};
+use flipt_proto::ownership as pb;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::{ResourceExt as _, runtime::controller::Action};
+
+use super::{
+    Done, Error, LONG, Managed, SHORT, apply::wire_owner, drop_finalizer, id_of, status, status::Verdict,
+    warn, write_status,
+};
+use crate::{
+    connection::Failure,
+    feed::{Interest, Key, wire_kind},
+    pause::spread,
+    term::Term,
+};
+
+/// Gives up what the object owns, and lets it go. The object may never have been written.
+///
+/// # Guarantees
+/// Content of others is never deleted: the server deletes only what this object owns. An object whose server is gone,
+/// or whose namespace ends together with its server, is let go at once; one whose server does not answer, after
+/// the deadline.
+///
+/// # Errors
+/// [`Error`]: the API server did not do its part.
+pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, Error> {
+    let meta = object.meta();
+    if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        term.forget(&id_of::<K>(meta));
+        return Ok(("gone", Action::await_change()));
+    }
+    let server = object.server();
+    let exists = term.server(&server).is_some_and(|server| server.metadata.deletion_timestamp.is_none());
+    if !exists {
+        drop_finalizer::<K>(term, meta).await?;
+        return Ok(("dropped", Action::await_change()));
+    }
+    let released = match term.live.get(&server) {
+        None => Err("the server has not been reached yet".to_owned()),
+        Some(live) => {
+            let management = object.management();
+            let key = object.key();
+            let feed = live.feed(&management.environment);
+            let request = pb::ReleaseRequest {
+                environment_key: management.environment.clone(),
+                namespace_key: key.namespace.clone(),
+                kind: wire_kind(key.kind).into(),
+                key: key.key.clone(),
+                owner: Some(wire_owner(&term.owner(meta))),
+                delete: management.deletion_policy == DeletionPolicy::Delete && !management.suspend,
+            };
+            let turn = if key.namespace.is_empty() { &key.key } else { &key.namespace };
+            match live.connection.write::<call::Release>(turn, &request).await {
+                Ok(answer) if answer.used_by.is_empty() => {
+                    if answer.released {
+                        feed.record(key, None);
+                    }
+                    Ok(())
+                }
+                Ok(answer) => {
+                    let others = answer.used_by.iter().filter_map(|user| Key::parse(user)).collect();
+                    feed.listen(id_of::<K>(meta), Interest { own: key, others });
+                    return in_use(term, object, &answer.used_by).await;
+                }
+                // There is no such environment or namespace: nothing to clean.
+                Err(Failure::Call(error)) if error.is_not_found() => Ok(()),
+                Err(busy @ Failure::Busy(_)) => {
+                    tracing::debug!(error = %busy, object.name = object.name_any(), "deletion waits its turn");
+                    return Ok(("waiting", Action::requeue(spread(SHORT))));
+                }
+                Err(failure) => Err(failure.message()),
+            }
+        }
+    };
+    match released {
+        Ok(()) => {
+            drop_finalizer::<K>(term, meta).await?;
+            Ok(("deleted", Action::await_change()))
+        }
+        Err(problem)
+            if is_over(meta.deletion_timestamp.as_ref(), term.context.settings.finalizer_deadline) =>
+        {
+            let note = format!(
+                "the server did not answer until the deadline: {} stays there as it is ({problem})",
+                object.key().key
+            );
+            tracing::warn!(kind = K::KIND, object.name = object.name_any(), "{note}");
+            warn(term, &object.object_ref(&()), Reason::ServerUnavailable, note).await;
+            drop_finalizer::<K>(term, meta).await?;
+            Ok(("abandoned", Action::await_change()))
+        }
+        Err(problem) => {
+            waits(term, object, Reason::Deleting, format!("waiting for the server to delete it: {problem}"))
+                .await?;
+            Ok(("waiting", Action::requeue(term.failed(&id_of::<K>(meta)))))
+        }
+    }
+}
+
+async fn in_use<K: Managed>(term: &Term, object: &K, used_by: &[String]) -> Result<Done, Error> {
+    const NAMED: usize = 10;
+    let mut users = used_by.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if used_by.len() > NAMED {
+        users.push_str(&format!(" and {} more", used_by.len() - NAMED));
+    }
+    let message = format!("still used by {users}; it is deleted after them");
+    waits(term, object, Reason::InUse, message).await?;
+    Ok((Reason::InUse.as_str(), Action::requeue(spread(LONG))))
+}
+
+/// Says what a deletion waits for.
+async fn waits<K: Managed>(term: &Term, object: &K, reason: Reason, message: String) -> Result<(), Error> {
+    let before = term.statuses.latest(object.meta(), object.status());
+    let verdict = Verdict::Deleting { reason, message };
+    let after = status::after(
+        &before,
+        &object.key().key,
+        &object.flipt_namespace(),
+        object.meta().generation,
+        &verdict,
+        Time(Timestamp::now()),
+    );
+    super::publish(term, object, &before, &after, &verdict).await;
+    write_status::<K>(term, object.meta(), &before, after).await?;
+    term.state(&id_of::<K>(object.meta()), reason.as_str());
+    Ok(())
+}
+
+/// Whether a deletion has waited long enough.
+fn is_over(since: Option<&Time>, deadline: Duration) -> bool {
+    since.is_some_and(|since| {
+        let waited = Timestamp::now().duration_since(since.0);
+        u64::try_from(waited.as_secs()).is_ok_and(|seconds| seconds >= deadline.as_secs())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_waits_until_its_deadline_and_not_longer() {
+        let ago =
+            |seconds: i64| Time(Timestamp::from_second(Timestamp::now().as_second() - seconds).unwrap());
+        let deadline = Duration::from_secs(60);
+        assert!(!is_over(None, deadline));
+        assert!(!is_over(Some(&ago(10)), deadline));
+        assert!(is_over(Some(&ago(61)), deadline));
+    }
+}
