@@ -26,7 +26,7 @@ CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
-.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit crds images cluster-tools e2e
+.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit crds rbac images cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
