@@ -82,6 +82,12 @@ names! {
     Unauthorized,
     /// The server asks to wait.
     RateLimited,
+    /// The last export is not too old.
+    Published,
+    /// No export has succeeded yet.
+    NotPublished,
+    /// So many exports in a row have not succeeded that what is published is too old.
+    Stale,
 }
 
 /// Sets a condition, and says whether that changed anything. The time of the last transition moves only with the

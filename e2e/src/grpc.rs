@@ -2,6 +2,7 @@
 
 use flipt_proto::{
     auth::{
+        authentication_method_kubernetes_service_client::AuthenticationMethodKubernetesServiceClient,
         authentication_method_token_service_client::AuthenticationMethodTokenServiceClient,
         authentication_service_client::AuthenticationServiceClient,
     },
@@ -9,6 +10,7 @@ use flipt_proto::{
     flipt::flipt_client::FliptClient,
     meta::metadata_service_client::MetadataServiceClient,
     ofrep::ofrep_service_client::OfrepServiceClient,
+    ownership::ownership_service_client::OwnershipServiceClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -53,10 +55,22 @@ impl Grpc {
         AuthenticationMethodTokenServiceClient::new(self.0.clone())
     }
 
+    /// Exchange of service account tokens.
+    #[must_use]
+    pub fn service_accounts(&self) -> AuthenticationMethodKubernetesServiceClient<Channel> {
+        AuthenticationMethodKubernetesServiceClient::new(self.0.clone())
+    }
+
     /// What a server says about itself.
     #[must_use]
     pub fn metadata(&self) -> MetadataServiceClient<Channel> {
         MetadataServiceClient::new(self.0.clone())
+    }
+
+    /// What objects of clusters own.
+    #[must_use]
+    pub fn ownership(&self) -> OwnershipServiceClient<Channel> {
+        OwnershipServiceClient::new(self.0.clone())
     }
 
     /// OFREP.

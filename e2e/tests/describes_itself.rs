@@ -274,6 +274,23 @@ impl Ground {
         self.succeed("DELETE", &deleted, none).await;
     }
 
+    async fn use_ownership(&self) {
+        let base = "/ownership/v1/environments/default";
+        let owner = json!({ "cluster": "c", "namespace": "n", "name": "o", "uid": "u" });
+        let flag = json!({ "key": "owned", "name": "Owned", "type": "BOOLEAN_FLAG_TYPE" });
+        let wish =
+            json!({ "namespaceKey": "default", "owner": owner, "flag": flag, "uiEditable": ["RULES"] });
+        self.succeed("POST", &format!("{base}/apply"), wish).await;
+        let switch = format!("{base}/namespaces/default/flags/owned/override");
+        self.succeed("PUT", &switch, json!({ "enabled": true, "reason": "r" })).await;
+        self.succeed("GET", &format!("{base}/managed"), Value::Null).await;
+        self.succeed("DELETE", &switch, Value::Null).await;
+        self.succeed("GET", &format!("{base}/changes"), Value::Null).await;
+        let release = json!({ "kind": "FLAG", "namespaceKey": "default", "key": "owned", "owner": owner,
+            "delete": true });
+        self.succeed("POST", &format!("{base}/release"), release).await;
+    }
+
     async fn use_credentials(&self) {
         let none = Value::Null;
         self.succeed("GET", "/auth/v1/method", none.clone()).await;
@@ -311,6 +328,10 @@ async fn every_operation_answers_as_described() {
     ground.succeed("GET", "/ofrep/v1/configuration", none.clone()).await;
     ground.succeed("POST", "/ofrep/v1/evaluate/flags/o", context.clone()).await;
     ground.succeed("POST", "/ofrep/v1/evaluate/flags", context).await;
+    ground.use_ownership().await;
+    let pointer = ground.succeed("GET", "/snapshots/v1/default/current.json", none.clone()).await;
+    let object = format!("/snapshots/v1/default/{}", pointer["path"].as_str().unwrap());
+    ground.succeed("GET", &object, none.clone()).await;
     ground.use_credentials().await;
     // Last: nothing is answered after it.
     ground.succeed("PUT", "/auth/v1/self/expire", none).await;

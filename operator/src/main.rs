@@ -22,6 +22,11 @@ mod settings;
 mod term;
 mod wake;
 // Exports, trust, bootstrap, uninstall, rules of access:
+mod bootstrap;
+mod export;
+mod rbac;
+mod trust;
+mod uninstall;
 
 // Injection, certificates, profiles, missed pods:
 mod certificates;
@@ -54,8 +59,13 @@ fn start(arguments: Arguments) -> Result<(), Error> {
     let Arguments { command, settings } = arguments;
     match command.unwrap_or(Command::Run) {
         Command::Run => asynchronously(settings, parts::run),
-        Command::Uninstall(_options) => Err(Error::setup("uninstall", "not built yet")),
-        Command::Rbac => Err(Error::setup("rbac", "not built yet")),
+        Command::Uninstall(options) => {
+            asynchronously(settings, |settings| uninstall::run(settings, options.mode))
+        }
+        Command::Rbac => {
+            print!("{}", rbac::roles(&settings));
+            Ok(())
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    certificates, context::Context, error::Error, health, leader, missed, profile, settings::Settings,
-    webhook,
+    bootstrap, certificates, context::Context, error::Error, export, health, leader, missed, profile,
+    settings::Settings, trust, webhook,
 };
 
 /// Longest time until everything has stopped after a signal.
@@ -32,7 +32,9 @@ const LEADING: &[leader::Part] = &[
     // Servers and resources:
     ("resources", |context, term| Box::pin(crate::term::lead(context, term))),
     // Exports, trust, bootstrap:
-
+    ("exports", |context, term| Box::pin(export::lead(context, term))),
+    ("trust", |context, term| Box::pin(trust::lead(context, term))),
+    ("bootstrap", |context, term| Box::pin(bootstrap::lead(context, term))),
     // Certificates, missed pods:
     ("certificates", |context, term| Box::pin(certificates::lead(context, term))),
     ("profiles", |context, term| Box::pin(profile::lead(context, term))),

@@ -16,7 +16,6 @@ use flipt_model::{
     ownership::{Resource as Content, ResourceKind},
     resource::InvalidResource,
 };
-use flipt_proto::convert;
 use futures::StreamExt as _;
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -358,6 +357,7 @@ async fn drop_finalizer<K: Managed>(term: &Term, meta: &ObjectMeta) -> Result<()
             other => other?,
         }
     }
+    term.statuses.forget(meta);
     term.forget(&id_of::<K>(meta));
     Ok(())
 }
@@ -378,17 +378,6 @@ async fn write_finalizers<K: Managed>(
     } });
     limited(api.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))).await?;
     Ok(())
-}
-
-/// Content in the form that it has after a way over the wire, which is the one to compare.
-fn as_sent(content: Content) -> Content {
-    match content {
-        Content::Namespace(namespace) => Content::Namespace(namespace),
-        Content::Flag(flag) => Content::Flag(convert::flag(convert::flag_message(&flag), &flag.key)),
-        Content::Segment(segment) => {
-            Content::Segment(convert::segment(convert::segment_message(&segment), &segment.key))
-        }
-    }
 }
 
 /// Every kind: what is done for all of them is done here.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flipt_model::{
     Constraint, ConstraintType, Distribution, Flag, FlagType, MatchType, Rollout, RolloutRule, Rule, Segment,
-    SegmentOperator, Variant,
+    SegmentOperator, Variant, ownership::Resource,
 };
 
 use crate::{flipt::core as pb, json_to_struct, json_to_value, struct_to_json, value_to_json};
@@ -25,6 +25,17 @@ pub fn flag(message: pb::Flag, key: &str) -> Flag {
         default_variant: message.default_variant.filter(|key| !key.is_empty()),
         rules: (1..).zip(message.rules).map(|(rank, message)| rule(rank, message)).collect(),
         rollouts: (1..).zip(message.rollouts).map(|(rank, message)| rollout(rank, message)).collect(),
+    }
+}
+
+/// A resource as it is after a way over the wire, which is the form to compare: numbers in metadata and attachments
+/// are 64 bits wide there, and the keys of objects have an order. Once there, it stays the same.
+#[must_use]
+pub fn as_sent(resource: &Resource) -> Resource {
+    match resource {
+        Resource::Namespace(namespace) => Resource::Namespace(namespace.clone()),
+        Resource::Flag(stored) => Resource::Flag(flag(flag_message(stored), &stored.key)),
+        Resource::Segment(stored) => Resource::Segment(segment(segment_message(stored), &stored.key)),
     }
 }
 
@@ -175,5 +186,58 @@ pub fn segment_message(segment: &Segment) -> pb::Segment {
                 description: constraint.description.clone(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flipt_model::ownership::Editable;
+    use proptest::prelude::*;
+    use prost::Message as _;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,4}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-c]{0,2}", inner, 0..4)
+                    .prop_map(|map| Value::Object(Map::from_iter(map))),
+            ]
+        })
+    }
+
+    proptest! {
+        /// However often it travels, and whoever writes its JSON anew on the way.
+        #[test]
+        fn a_flag_has_one_hash_after_its_first_way_over_the_wire(
+            attachment in json(),
+            metadata in prop::collection::btree_map("[a-c]{0,2}", json(), 0..4),
+        ) {
+            let variant = Variant { key: "v".to_owned(), attachment: attachment.to_string(), ..Variant::default() };
+            let sent = Flag { key: "f".to_owned(), metadata, variants: vec![variant], ..Flag::default() };
+            let bytes = flag_message(&sent).encode_to_vec();
+            let received = flag(pb::Flag::decode(bytes.as_slice()).expect("a flag"), "f");
+            let first = Resource::Flag(received.clone());
+            let mut stored = received;
+            for variant in &mut stored.variants {
+                if let Ok(json) = serde_json::from_str::<Value>(&variant.attachment) {
+                    variant.attachment = serde_json::to_string_pretty(&json).expect("JSON");
+                }
+            }
+            let again = as_sent(&Resource::Flag(stored));
+            let none = Editable::new();
+            prop_assert_eq!(first.content_hash(&none), again.content_hash(&none));
+            prop_assert_eq!(&first, &as_sent(&first));
+        }
     }
 }

@@ -14,7 +14,7 @@ use flipt_proto::{
 };
 use kube::ResourceExt as _;
 
-use super::{Error, Managed, add_finalizer, as_sent, id_of, status, status::Verdict};
+use super::{Error, Managed, add_finalizer, id_of, status, status::Verdict};
 use crate::{
     connection::Failure,
     feed::{Feed, Interest, Key, State, wire_kind},
@@ -39,7 +39,7 @@ pub(super) async fn apply<K: Managed>(term: &Term, object: &K) -> Result<Option<
         return Ok(Some(Verdict::Suspended));
     }
     let content = match object.content() {
-        Ok(content) => as_sent(content),
+        Ok(content) => convert::as_sent(&content),
         Err(invalid) => return Ok(Some(refused(Reason::InvalidSpec, invalid.to_string()))),
     };
     let server = object.server();

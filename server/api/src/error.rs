@@ -23,6 +23,8 @@ impl<T> Fails<T> for Result<T, StoreError> {
                 StoreError::Invalid(_) => Code::InvalidArgument,
                 StoreError::Exists(_) => Code::AlreadyExists,
                 StoreError::Conflict(_) => Code::Aborted,
+                StoreError::Managed(_) => Code::Managed,
+                StoreError::Precondition(_) => Code::FailedPrecondition,
                 StoreError::Unavailable(_) | StoreError::Contended => Code::Unavailable,
                 StoreError::ReadOnly
                 | StoreError::MigrationsPending

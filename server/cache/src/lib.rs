@@ -17,6 +17,7 @@ mod environment;
 mod key;
 mod memory;
 mod metrics;
+mod ownership;
 mod redis;
 mod store;
 mod value;

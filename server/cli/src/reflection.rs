@@ -3,6 +3,7 @@
 use flipt_auth::Authentications;
 use flipt_proto::{
     auth::{
+        authentication_method_kubernetes_service_server as kubernetes,
         authentication_method_token_service_server as token, authentication_service_server as authentication,
         public_authentication_service_server as public_authentication,
     },
@@ -12,18 +13,21 @@ use flipt_proto::{
     flipt::flipt_server as flipt,
     meta::metadata_service_server as metadata,
     ofrep::ofrep_service_server as ofrep,
+    ownership::ownership_service_server as ownership,
 };
 use tonic_reflection::server::Builder;
 
-const SERVICES: [&str; 13] = [
+const SERVICES: [&str; 14] = [
     authentication::SERVICE_NAME,
     client::SERVICE_NAME,
     data::SERVICE_NAME,
     environments::SERVICE_NAME,
     evaluation::SERVICE_NAME,
     flipt::SERVICE_NAME,
+    kubernetes::SERVICE_NAME,
     metadata::SERVICE_NAME,
     ofrep::SERVICE_NAME,
+    ownership::SERVICE_NAME,
     public_authentication::SERVICE_NAME,
     token::SERVICE_NAME,
     "grpc.health.v1.Health",

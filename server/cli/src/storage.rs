@@ -9,6 +9,7 @@ use flipt_store::{
     AuthenticationStore, Database, Environments, NoAuthentications, SqlEnvironments, migrations::Policy,
 };
 use flipt_telemetry::Registry;
+use futures::FutureExt as _;
 use tokio::sync::Notify;
 
 use crate::{database, database_metrics, failure::Failure};
@@ -103,7 +104,10 @@ impl Keeper {
     /// Keeps the store current until told to stop.
     pub(crate) async fn run(self, shutdown: impl Future<Output = ()>) {
         match self {
-            Self::Database(database) => refresh(&database, shutdown).await,
+            Self::Database(database) => {
+                let shutdown = shutdown.shared();
+                tokio::join!(refresh(&database, shutdown.clone()), database.end_overrides(shutdown));
+            }
             Self::Documents(follower) => follower.run(shutdown).await,
         }
     }

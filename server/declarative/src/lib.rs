@@ -18,6 +18,7 @@ mod folder;
 mod follower;
 mod identifiers;
 mod listing;
+mod ownership;
 mod paging;
 mod source;
 mod state;

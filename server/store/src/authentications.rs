@@ -157,7 +157,8 @@ macro_rules! changed {
         retried!({
             let _guard = in_turn($store.shared.writing.credentials_lock.lock()).await?;
             let mut begun = $store.database.write().await?;
-            let (head, written_at) = state::lock_row(&mut begun, CREDENTIALS).await?;
+            let state::Locked { version: head, written_at, .. } =
+                state::lock_row(&mut begun, CREDENTIALS).await?;
             $store.shared.writing.clock.observe(written_at);
             let $transaction = &mut begun;
             let (answer, changed) = $operation.await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    StoreError, Version,
+    Changed, History, ResourceName, StoreError, Version,
     database::{Param, Transaction, params},
     live::{Change, Live, NamespaceVersion},
     place::Place,
@@ -17,6 +17,9 @@ const REMOVED_EVERY: u64 = 500;
 /// How many changes are read one by one. From here on reading everything is cheaper.
 const FEW: usize = 500;
 
+/// How many changes are named one by one.
+const NAMED: usize = 10_000;
+
 /// Something that a write changed, in an order that compiles segments before the flags that use them.
 /// Namespaces are named by their stored keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +30,7 @@ pub(crate) enum Touched {
 }
 
 impl Touched {
-    const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Namespace(_) => "namespace",
             Self::Segment(..) => "segment",
@@ -49,14 +52,14 @@ impl Touched {
         }
     }
 
-    fn resource(&self) -> &str {
+    pub(crate) fn resource(&self) -> &str {
         match self {
             Self::Namespace(_) => "",
             Self::Segment(_, key) | Self::Flag(_, key) => key,
         }
     }
 
-    fn read(kind: &str, namespace: String, resource: String) -> Option<Self> {
+    pub(crate) fn read(kind: &str, namespace: String, resource: String) -> Option<Self> {
         match kind {
             "namespace" => Some(Self::Namespace(namespace)),
             "segment" => Some(Self::Segment(namespace, resource)),
@@ -118,7 +121,7 @@ fn whole(touched: &BTreeSet<Touched>) -> BTreeSet<&str> {
 }
 
 /// What is touched, without what lies in a namespace that is touched as a whole.
-fn outermost(touched: &BTreeSet<Touched>) -> Vec<&Touched> {
+pub(crate) fn outermost(touched: &BTreeSet<Touched>) -> Vec<&Touched> {
     let whole = whole(touched);
     touched
         .iter()
@@ -240,6 +243,45 @@ async fn since(
     Ok(Some(logged))
 }
 
+/// What changed since a version, given as its text, with the version now; each resource once.
+pub(crate) async fn named_since(
+    transaction: &mut Transaction,
+    place: &Place,
+    since: &str,
+) -> Result<Changed, StoreError> {
+    let version = state::version(transaction, place).await?;
+    let lost = |version| Changed { version, resources: Vec::new(), history: History::Lost };
+    let Some(before) = version.revision_in(since) else { return Ok(lost(version)) };
+    if before > version.revision {
+        return Ok(Changed { version, resources: Vec::new(), history: History::Behind });
+    }
+    let sql = format!(
+        "SELECT revision, kind, namespace_key, resource_key FROM changes
+         WHERE environment_key = ? AND revision > ? AND revision <= ? ORDER BY revision, position LIMIT {}",
+        NAMED + 1
+    );
+    let number = |revision: u64| i64::try_from(revision).unwrap_or(i64::MAX);
+    let rows =
+        transaction.fetch_all(&sql, params![&place.row, number(before), number(version.revision)]).await?;
+    if rows.len() > NAMED {
+        return Ok(lost(version));
+    }
+    let mut revisions = BTreeSet::new();
+    let mut found = BTreeSet::new();
+    for row in &rows {
+        revisions.insert(row.int(0)?);
+        let Some(touched) = Touched::read(&row.text(1)?, row.text(2)?, row.text(3)?) else {
+            return Ok(lost(version));
+        };
+        found.insert(touched);
+    }
+    if revisions.len() as u64 != version.revision - before {
+        return Ok(lost(version));
+    }
+    let resources = found.iter().map(|touched| ResourceName::of_touched(touched, place)).collect();
+    Ok(Changed { version, resources, history: History::Known })
+}
+
 /// The compiled state at a version that the transaction sees, made from an earlier one: only what changed is
 /// read and compiled, if the log tells.
 pub(crate) async fn catch_up(
@@ -281,7 +323,11 @@ pub(crate) async fn apply(
     Ok(before.apply(changes, versions, version))
 }
 
-async fn load(transaction: &mut Transaction, place: &Place, touched: &Touched) -> Result<Change, StoreError> {
+pub(crate) async fn load(
+    transaction: &mut Transaction,
+    place: &Place,
+    touched: &Touched,
+) -> Result<Change, StoreError> {
     Ok(match touched {
         Touched::Namespace(key) => {
             let mut state = state::load(transaction, place, &Scope::Namespace(key)).await?;

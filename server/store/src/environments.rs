@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use flipt_model::DEFAULT_ENVIRONMENT;
+use futures::{FutureExt as _, future::join_all};
 
 use crate::{
     AuthenticationStore, Database, Environment, SqlStore, Store, StoreError, database::params,
@@ -160,6 +161,13 @@ impl SqlEnvironments {
             }
         }
         outcome
+    }
+
+    /// Ends overrides of owned flags in time, in every environment, until told to stop.
+    pub async fn end_overrides(&self, stop: impl Future<Output = ()>) {
+        let stop = stop.shared();
+        let stores = std::iter::once(&self.default).chain(self.others.values());
+        join_all(stores.map(|store| store.end_overrides(stop.clone()))).await;
     }
 
     /// The database.

@@ -26,6 +26,14 @@ pub enum StoreError {
     #[error("{0}")]
     Conflict(String),
 
+    /// Indicates a change of something that an object of a cluster owns; nothing was changed.
+    #[error("{0}")]
+    Managed(String),
+
+    /// Indicates that the write needs something that is not there yet; nothing was changed.
+    #[error("{0}")]
+    Precondition(String),
+
     /// Indicates that the database schema is older than this program needs.
     #[error("migrations pending, please backup your database and run `flipt migrate`")]
     MigrationsPending,

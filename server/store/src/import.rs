@@ -39,6 +39,7 @@ pub(crate) async fn run(
     imported: &[ImportedNamespace],
     mode: ImportMode,
 ) -> Result<(), StoreError> {
+    writer.force();
     if mode == ImportMode::Replace {
         clear(writer).await?;
     }

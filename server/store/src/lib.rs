@@ -21,6 +21,7 @@ pub mod migrations;
 pub mod names;
 mod namespaces;
 mod no_authentications;
+mod ownership;
 mod paging;
 mod place;
 mod resources;
@@ -42,6 +43,10 @@ pub use import::{ImportMode, ImportedNamespace};
 pub use live::{Live, NamespaceVersion};
 pub use namespaces::check_deletion as check_namespace_deletion;
 pub use no_authentications::NoAuthentications;
+pub use ownership::{
+    Applied, Changed, Claims, Desired, History, Managed, OverrideState, Ownership, Released, ResourceName,
+    Switch,
+};
 pub use resources::{Edit, WriteMode};
 pub use sql::SqlStore;
 pub use state::{Version, read_snapshot};

@@ -96,7 +96,7 @@ pub(crate) async fn apply(writer: &mut Writer, edit: &Edit, expected: &str) -> R
 }
 
 /// Ranks as the order of the lists has them.
-fn ranked(flag: &Flag) -> Flag {
+pub(crate) fn ranked(flag: &Flag) -> Flag {
     let mut flag = flag.clone();
     for (rank, rule) in (1..).zip(&mut flag.rules) {
         rule.rank = rank;
@@ -231,7 +231,7 @@ async fn delete_namespace(writer: &mut Writer, key: &str) -> Result<(), StoreErr
 }
 
 /// The stored key of a namespace that must exist.
-async fn in_namespace(writer: &mut Writer, namespace: &str) -> Result<String, StoreError> {
+pub(crate) async fn in_namespace(writer: &mut Writer, namespace: &str) -> Result<String, StoreError> {
     let stored = writer.place().stored(namespace);
     if namespaces::exists(&mut writer.transaction, &stored).await? {
         return Ok(stored);
@@ -239,13 +239,21 @@ async fn in_namespace(writer: &mut Writer, namespace: &str) -> Result<String, St
     Err(StoreError::NotFound(format!("namespace {}", go_quote(namespace))))
 }
 
-async fn load_flag(writer: &mut Writer, stored: &str, key: &str) -> Result<Option<Flag>, StoreError> {
+pub(crate) async fn load_flag(
+    writer: &mut Writer,
+    stored: &str,
+    key: &str,
+) -> Result<Option<Flag>, StoreError> {
     let place = writer.place().clone();
     let mut loaded = state::load(&mut writer.transaction, &place, &Scope::Flag(stored, key)).await?;
     Ok(loaded.namespaces.pop().and_then(|mut namespace| namespace.flags.pop()))
 }
 
-async fn load_segment(writer: &mut Writer, stored: &str, key: &str) -> Result<Option<Segment>, StoreError> {
+pub(crate) async fn load_segment(
+    writer: &mut Writer,
+    stored: &str,
+    key: &str,
+) -> Result<Option<Segment>, StoreError> {
     let place = writer.place().clone();
     let mut loaded = state::load(&mut writer.transaction, &place, &Scope::Segment(stored, key)).await?;
     Ok(loaded.namespaces.pop().and_then(|mut namespace| namespace.segments.pop()))
@@ -317,7 +325,7 @@ async fn delete_segment(writer: &mut Writer, stored: &str, key: &str) -> Result<
 }
 
 /// Makes a stored flag equal to another. Parts that stay as they are keep their identifiers and times.
-async fn replace_flag(
+pub(crate) async fn replace_flag(
     writer: &mut Writer,
     stored: &str,
     current: &Flag,
@@ -448,7 +456,7 @@ fn creation(flag: &str, variant: &Variant) -> pb::CreateVariantRequest {
 }
 
 /// Makes a stored segment equal to another.
-async fn replace_segment(
+pub(crate) async fn replace_segment(
     writer: &mut Writer,
     stored: &str,
     current: &Segment,

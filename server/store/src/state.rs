@@ -139,15 +139,24 @@ pub(crate) async fn versions(transaction: &mut Transaction) -> Result<HashMap<St
     rows.iter().map(|row| Ok((row.text(2)?, version_of(row)?))).collect()
 }
 
-/// The version recorded in a row, which nobody else can move until the transaction ends, and the last instant
-/// that a write gave out.
-pub(crate) async fn lock_row(transaction: &mut Transaction, row: &str) -> Result<(Version, i64), StoreError> {
+/// A row of versions, locked.
+pub(crate) struct Locked {
+    /// The version, which nobody else can move until the transaction ends.
+    pub(crate) version: Version,
+    /// The last instant that a write gave out.
+    pub(crate) written_at: i64,
+    /// How many claims the environment has.
+    pub(crate) claims: i64,
+}
+
+/// Locks a row of versions.
+pub(crate) async fn lock_row(transaction: &mut Transaction, row: &str) -> Result<Locked, StoreError> {
     let sql = format!(
-        r#"SELECT epoch, revision, written_at FROM environments WHERE "key" = ?{}"#,
+        r#"SELECT epoch, revision, written_at, claims FROM environments WHERE "key" = ?{}"#,
         transaction.dialect().for_update()
     );
     let locked = transaction.fetch_optional(&sql, params![row]).await?.ok_or_else(|| no_version(row))?;
-    Ok((version_of(&locked)?, locked.int(2)?))
+    Ok(Locked { version: version_of(&locked)?, written_at: locked.int(2)?, claims: locked.int(3)? })
 }
 
 /// Moves a version that is locked.

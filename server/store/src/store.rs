@@ -7,8 +7,8 @@ use flipt_proto::{evaluation::EvaluationNamespaceSnapshot, flipt as pb};
 use tokio::sync::watch;
 
 use crate::{
-    Edit, ImportMode, ImportedNamespace, Live, SqlStore, StoreError, Version, constraints, distributions,
-    flags, import, namespaces,
+    Edit, ImportMode, ImportedNamespace, Live, Ownership, SqlStore, StoreError, Version, constraints,
+    distributions, flags, import, namespaces,
     place::in_default_environment,
     resources, rollouts, rules, segments, snapshot,
     state::{self, Scope},
@@ -25,7 +25,7 @@ use crate::{
 /// # Errors
 /// Every method fails with [`StoreError`]; the texts are those of the API.
 #[async_trait]
-pub trait Environment: Send + Sync {
+pub trait Environment: Ownership {
     /// The compiled state.
     fn live(&self) -> Arc<Live>;
     /// Tells every new revision of the state.
@@ -49,7 +49,7 @@ pub trait Environment: Send + Sync {
         &self,
         key: &str,
     ) -> Result<(EvaluationNamespaceSnapshot, String), StoreError>;
-    /// Writes whole namespaces in one transaction.
+    /// Writes whole namespaces in one transaction, also what is owned: its owner will notice.
     async fn import(&self, namespaces: &[ImportedNamespace], mode: ImportMode) -> Result<(), StoreError>;
     /// Writes or deletes one whole resource, if it has not changed since the expected revision
     /// ([`Version::text`]; empty, all zero or not hexadecimal: whatever it is now). Gives the new version.

@@ -12,9 +12,10 @@ use crate::{
     SqlStore, StoreError, Version,
     changes::{self, Touched},
     database::{self, Param, Transaction},
+    ownership::{self, Past, Verdict},
     place::Place,
     sql::Shared,
-    state,
+    state::{self, Locked},
 };
 
 /// How often a write is tried that loses against others.
@@ -45,17 +46,27 @@ macro_rules! retried {
 }
 pub(crate) use retried;
 
-/// Performs a write in one transaction; gives what it gives, with the version that it led to.
+/// Performs a write in one transaction; gives what it gives, with the version that it led to. If something owned was
+/// touched, it is performed once more, knowing what was there before.
 macro_rules! written {
-    ($store:expr, |$writer:ident| $operation:expr) => {
-        $crate::writer::retried!({
-            let mut begun = $store.begin().await?;
-            let $writer = &mut begun;
-            let answer = $operation.await?;
-            let version = $store.commit(begun).await?;
-            Ok((answer, version))
-        })
-    };
+    ($store:expr, |$writer:ident| $operation:expr) => {{
+        let mut remembered = std::collections::BTreeSet::new();
+        loop {
+            let outcome = $crate::writer::retried!({
+                let mut begun = $store.begin().await?;
+                begun.remember(&remembered).await?;
+                let $writer = &mut begun;
+                let answer = $operation.await?;
+                let committed = $store.commit(begun).await?;
+                Ok((answer, committed))
+            });
+            match outcome {
+                Ok((answer, $crate::writer::Committed::Yes(version))) => break Ok((answer, version)),
+                Ok((_, $crate::writer::Committed::NotYet(owned))) => remembered.extend(owned),
+                Err(error) => break Err(error),
+            }
+        }
+    }};
 }
 pub(crate) use written;
 
@@ -90,12 +101,24 @@ impl Losses {
     }
 }
 
+/// What became of a write.
+pub(crate) enum Committed {
+    /// Describes the version that it led to.
+    Yes(Version),
+    /// Indicates that it was taken back, because these are owned: what was there before must be known.
+    NotYet(BTreeSet<Touched>),
+}
+
 /// A write in progress. Dropped without being committed it leaves no trace.
 pub(crate) struct Writer {
     pub(crate) transaction: Transaction,
     /// The version that the write starts from. Nobody else moves it until the transaction ends.
     head: Version,
     touched: BTreeSet<Touched>,
+    /// Whether something in the environment is owned, and the write is none of its owner's.
+    is_guarded: bool,
+    /// What was there before, as far as it is needed.
+    past: Past,
     shared: Arc<Shared>,
     guard: OwnedMutexGuard<()>,
     notifies: bool,
@@ -117,6 +140,24 @@ impl Writer {
         &self.head
     }
 
+    /// Lets the write change what is owned: it is the owner's, or force.
+    pub(crate) const fn force(&mut self) {
+        self.is_guarded = false;
+    }
+
+    /// Reads what is there before anything is written.
+    pub(crate) async fn remember(&mut self, owned: &BTreeSet<Touched>) -> Result<(), StoreError> {
+        for touched in owned {
+            let before = changes::load(&mut self.transaction, &self.shared.place, touched).await?;
+            self.past.insert(touched.clone(), before);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn touch(&mut self, touched: Touched) {
+        self.touched.insert(touched);
+    }
+
     pub(crate) fn touch_namespace(&mut self, key: &str) {
         self.touched.insert(Touched::Namespace(key.to_owned()));
     }
@@ -131,11 +172,11 @@ impl Writer {
 }
 
 impl SqlStore {
-    /// Makes a write durable and visible, with its consequences; gives the version that it led to.
+    /// Makes a write durable and visible, with its consequences, if it leaves alone what others own.
     ///
     /// Runs to its end even if the caller goes away, because a commit without the compiled state behind it
     /// would answer evaluations from the past.
-    pub(crate) async fn commit(&self, writer: Writer) -> Result<Version, StoreError> {
+    pub(crate) async fn commit(&self, writer: Writer) -> Result<Committed, StoreError> {
         let finishing = tokio::spawn(finish(writer));
         finishing.await.map_err(|error| StoreError::Content(format!("write interrupted: {error}")))?
     }
@@ -145,7 +186,8 @@ impl SqlStore {
         let locking = Arc::clone(&self.shared.writing.lock).lock_owned();
         let guard = in_turn(locking).await?;
         let mut transaction = self.database.write().await?;
-        let (head, written_at) = state::lock_row(&mut transaction, &self.place().row).await?;
+        let Locked { version: head, written_at, claims } =
+            state::lock_row(&mut transaction, &self.place().row).await?;
         self.shared.writing.clock.observe(written_at);
         let before = self.shared.live.load_full();
         if head != before.version {
@@ -159,6 +201,8 @@ impl SqlStore {
             transaction,
             head,
             touched: BTreeSet::new(),
+            is_guarded: claims > 0,
+            past: Past::new(),
             shared: Arc::clone(&self.shared),
             guard,
             notifies: self.database.notifies(),
@@ -173,13 +217,13 @@ pub(crate) async fn in_turn<G>(locking: impl Future<Output = G>) -> Result<G, St
     })
 }
 
-async fn finish(writer: Writer) -> Result<Version, StoreError> {
+async fn finish(writer: Writer) -> Result<Committed, StoreError> {
     if writer.touched.is_empty() {
         writer.transaction.commit().await?;
-        return Ok(writer.head);
+        return Ok(Committed::Yes(writer.head));
     }
     let now = writer.now();
-    let Writer { mut transaction, head, touched, shared, guard, notifies } = writer;
+    let Writer { mut transaction, head, touched, is_guarded, past, shared, guard, notifies } = writer;
     let place = &shared.place;
     let before = shared.live.load_full();
     let touched = changes::spelt_as_stored(&mut transaction, place, &before, touched).await?;
@@ -191,6 +235,12 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
     }
     stamp(&mut transaction, &touched, version.revision).await?;
     let changes = changes::read(&mut transaction, place, &touched).await?;
+    if is_guarded
+        && let Verdict::Unknown(owned) =
+            ownership::check(&mut transaction, place, &touched, &changes, &past).await?
+    {
+        return Ok(Committed::NotYet(owned));
+    }
     changes::record(&mut transaction, place, version.revision, (&touched, &changes), now).await?;
     if notifies {
         database::notify(&mut transaction).await?;
@@ -202,7 +252,7 @@ async fn finish(writer: Writer) -> Result<Version, StoreError> {
     shared.live.store(Arc::new(live));
     shared.revision.send_replace(version.revision);
     drop(guard);
-    Ok(version)
+    Ok(Committed::Yes(version))
 }
 
 /// Records at which revision each of the touched resources last changed, for expected revisions of writes.

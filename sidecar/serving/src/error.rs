@@ -15,6 +15,11 @@ pub enum Code {
     AlreadyExists,
     /// Indicates a resource that changed since its caller saw it.
     Aborted,
+    /// Indicates that something is missing which the caller must see to first.
+    FailedPrecondition,
+    /// Indicates a change of something that an object of a cluster owns: [`Code::FailedPrecondition`] on gRPC, but a
+    /// conflict on HTTP.
+    Managed,
     /// Indicates a call that took longer than its caller allowed.
     DeadlineExceeded,
     /// Indicates a caller whose token does not permit the request.
@@ -44,6 +49,7 @@ impl Code {
             Self::NotFound => tonic::Code::NotFound,
             Self::AlreadyExists => tonic::Code::AlreadyExists,
             Self::Aborted => tonic::Code::Aborted,
+            Self::FailedPrecondition | Self::Managed => tonic::Code::FailedPrecondition,
             Self::DeadlineExceeded => tonic::Code::DeadlineExceeded,
             Self::PermissionDenied => tonic::Code::PermissionDenied,
             Self::ResourceExhausted => tonic::Code::ResourceExhausted,
@@ -58,9 +64,9 @@ impl Code {
     #[must_use]
     pub const fn http(self) -> StatusCode {
         match self {
-            Self::InvalidArgument => StatusCode::BAD_REQUEST,
+            Self::InvalidArgument | Self::FailedPrecondition => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::AlreadyExists | Self::Aborted => StatusCode::CONFLICT,
+            Self::AlreadyExists | Self::Aborted | Self::Managed => StatusCode::CONFLICT,
             Self::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::ResourceExhausted => StatusCode::PAYLOAD_TOO_LARGE,

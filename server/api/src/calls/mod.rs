@@ -1,9 +1,11 @@
 //! The lists of all calls, a file per service. Both transports are made from them.
 
 mod authentication;
+mod authentication_method_kubernetes;
 mod authentication_method_token;
 mod environments;
 mod flipt;
+mod ownership;
 mod public_authentication;
 
 use crate::rest::Bindings;
@@ -12,9 +14,11 @@ use crate::rest::Bindings;
 pub(crate) fn bindings(offered: impl Fn(&str) -> bool) -> Bindings {
     let all = flipt::bindings()
         .chain(environments::bindings())
+        .chain(ownership::bindings())
         .chain(public_authentication::bindings())
         .chain(authentication::bindings())
-        .chain(authentication_method_token::bindings());
+        .chain(authentication_method_token::bindings())
+        .chain(authentication_method_kubernetes::bindings());
     Bindings::new(all.filter(|binding| offered(binding.service)).collect())
 }
 
@@ -90,7 +94,8 @@ macro_rules! calls {
                         method: http::Method::$verb,
                         path,
                         service: $name,
-                        call: stringify!($method),
+                        // A call that is named as a keyword.
+                        call: stringify!($method).trim_start_matches("r#"),
                         reads_body: calls!(@reads_body $source),
                         request: <$request as prost::Name>::full_name,
                         encode,

@@ -119,8 +119,11 @@ impl<'a> Operation<'a> {
         let success = answers::json_of(schemas.named(&self.answer, Direction::Written));
         let form = if self.is_ofrep() { Form::Ofrep } else { Form::Status };
         let whole_resources = self.service == "environments.EnvironmentsService";
-        let writes = self.method != Method::GET && (self.service == "flipt.Flipt" || whole_resources);
-        let more = [(409, whole_resources && writes), (500, writes), (501, whole_resources)];
+        let manages = self.service == "flipt.Flipt" || whole_resources;
+        let writes =
+            self.method != Method::GET && (manages || self.service == "flipt.ownership.OwnershipService");
+        // What an object of a cluster owns is in conflict with edits of others.
+        let more = [(409, writes && manages), (500, writes), (501, whole_resources)];
         let more = more.into_iter().filter(|(_, has)| *has).map(|(status, _)| status);
         let mut answers =
             answers::all(success, form, [400, 401, 403, 404, 413, 503, 504].into_iter().chain(more));

@@ -15,7 +15,7 @@ use crate::Api;
 
 impl Api {
     /// The environment that a request names.
-    fn environment(&self, key: &str) -> Result<Arc<dyn Environment>, Error> {
+    pub(crate) fn environment(&self, key: &str) -> Result<Arc<dyn Environment>, Error> {
         self.environments
             .get(key)
             .ok_or_else(|| Error::new(Code::NotFound, format!("environment: {} not found", go_quote(key))))

@@ -37,11 +37,20 @@ const fn changes(version: i64) -> Migration {
     }
 }
 
+const fn resource_owners(version: i64) -> Migration {
+    Migration {
+        version,
+        summary: "which object of a cluster owns a resource",
+        sql: include_str!("ours/resource_owners.sql"),
+    }
+}
+
 const SQLITE: &[Migration] = &[
     flipts(15, include_str!("sqlite/flipt.sql")),
     environments(16),
     environment_of_namespaces(17),
     changes(18),
+    resource_owners(19),
 ];
 
 const POSTGRES: &[Migration] = &[
@@ -49,6 +58,7 @@ const POSTGRES: &[Migration] = &[
     environments(17),
     environment_of_namespaces(18),
     changes(19),
+    resource_owners(20),
 ];
 
 const COCKROACH: &[Migration] = &[
@@ -56,6 +66,7 @@ const COCKROACH: &[Migration] = &[
     environments(14),
     environment_of_namespaces(15),
     changes(16),
+    resource_owners(17),
 ];
 
 const MYSQL: &[Migration] = &[
@@ -68,6 +79,7 @@ const MYSQL: &[Migration] = &[
         summary: "microseconds for the time of the last change, and credentials that end after 2038",
         sql: include_str!("mysql/precision.sql"),
     },
+    resource_owners(20),
 ];
 
 /// Every step, in order of its version.

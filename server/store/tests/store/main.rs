@@ -7,6 +7,7 @@ mod databases;
 mod drivers;
 mod faults;
 mod lists;
+mod ownership;
 mod replicas;
 mod revisions;
 mod schema;
