@@ -9,6 +9,9 @@ use std::{
 use reqwest::{Certificate, Client, Method, StatusCode, redirect::Policy};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Forms of answers. The API server gives keys in the first one only, and everything else in the second.
+const ACCEPTED: &str = "application/jwk-set+json, application/json";
+
 /// Longest time until the whole answer is there.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
@@ -111,7 +114,7 @@ impl HttpsClient {
             url: url.to_owned(),
             problem: causes(&error.without_url()),
         };
-        let mut request = self.client()?.request(method, url).header("accept", "application/json");
+        let mut request = self.client()?.request(method, url).header("accept", ACCEPTED);
         if let Trust::ApiServer { token, .. } = &self.trust {
             // Read anew each time: it is replaced before it expires.
             let token = read_file(token)?;
