@@ -9,15 +9,14 @@ use std::{
 use reqwest::{Certificate, Client, Method, StatusCode, redirect::Policy};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Forms of answers. The API server gives keys in the first one only, and everything else in the second.
-const ACCEPTED: &str = "application/jwk-set+json, application/json";
-
 /// Longest time until the whole answer is there.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const ANSWER_LIMIT: usize = 1024 * 1024;
 /// Largest file that is read.
 const FILE_LIMIT: u64 = 1024 * 1024;
+/// Forms of answers. The API server gives keys in the first one only, and everything else in the second.
+const ACCEPTED: &str = "application/jwk-set+json, application/json";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
