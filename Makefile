@@ -26,7 +26,7 @@ CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
-.PHONY: help setup demo test clients fuzz schemathesis check lint format size bench audit crds rbac images cluster-tools e2e
+.PHONY: help setup demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
@@ -76,8 +76,9 @@ schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SE
 	cargo build --quiet --package flipt
 	@CACHE="$(CACHE)" e2e/schemathesis/run "$(or $(SECONDS),60)"
 
-check: setup ## Formatting, and one TLS provider in the whole tree
+check: setup ## Formatting, the chart's documentation, and one TLS provider in the whole tree
 	cargo fmt --all --check
+	@charts/docs --check
 	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
@@ -98,6 +99,11 @@ size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --quiet --workspace --bins
 	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
 
+soak: setup ## Memory of the sidecar as shipped over SWAPS=1000 changes of 10,000 flags: half an hour
+	cargo build --profile ship-sidecar --package flipt-sidecar
+	cargo build --quiet --package flipt-e2e --bin soak
+	@exec "$(CARGO_TARGET_DIR)/debug/soak" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar" $(or $(SWAPS),1000)
+
 bench: setup ## Benchmarks, as ratios against a floor measured in the same run; then imports and exports
 	cargo build --quiet --release -p flipt -p flipt-sidecar -p flipt-dev-s3
 	cargo bench --workspace
@@ -106,6 +112,13 @@ bench: setup ## Benchmarks, as ratios against a floor measured in the same run; 
 
 crds: setup ## Write the definitions of the custom resources anew
 	cargo run --quiet --package flipt-crds --bin crdgen
+	cargo run --quiet --package flipt-crds --bin crdgen charts/flipt/files/crds
+
+chart: cluster-tools ## Test the Helm chart, as far as that needs no cluster
+	@PATH="$$(CACHE="$(CACHE)" e2e/tools/build):$$PATH" CACHE="$(CACHE)" charts/tests/run
+
+chart-docs: ## Write the chart's table of values and its schema anew
+	@charts/docs
 
 rbac: setup ## Write what the operator may do in a cluster into the chart anew
 	UPDATE_RBAC=1 cargo test --quiet --package flipt-operator rbac
@@ -121,10 +134,10 @@ cluster-tools: setup ## Build a real Kubernetes for the tests from source, once:
 # A KUBECONFIG of the environment may be somebody's production: only one that is named counts.
 ifeq ($(origin KUBECONFIG),command line)
 e2e: setup
-	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" e2e/cluster/test $(TESTS)
+	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" PARTS="$(PARTS)" e2e/cluster/test $(TESTS)
 else
-e2e: cluster-tools ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; TESTS=part-of-a-name
-	@CACHE="$(CACHE)" e2e/cluster/test $(TESTS)
+e2e: cluster-tools chart ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; PARTS=outages TESTS=part-of-a-name
+	@CACHE="$(CACHE)" PARTS="$(PARTS)" e2e/cluster/test $(TESTS)
 endif
 
 audit: setup ## Licences and sources of every dependency

@@ -192,7 +192,7 @@ pub struct ServerSource {
     pub url: String,
 }
 
-/// A ConfigMap in the namespace of the pod.
+/// A ConfigMap in the namespace of the pod, with the documents of a Flipt namespace in `features.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMapRef {

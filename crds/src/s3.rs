@@ -37,7 +37,8 @@ pub struct Bucket {
     /// Encryption at rest.
     #[serde(default)]
     pub sse: Encryption,
-    /// Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without it, the identity of the pod.
+    /// Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without it, the identity of the pod. A sidecar looks for
+    /// it in the namespace of its own pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
 }

@@ -8,7 +8,17 @@ use flipt_crds::{CATEGORY, GROUP, VERSION, manifests};
 
 #[test]
 fn the_manifests_of_the_repository_are_current() {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/generated"));
+    keeps_current(concat!(env!("CARGO_MANIFEST_DIR"), "/generated"));
+}
+
+#[test]
+fn the_chart_installs_the_same() {
+    keeps_current(concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/flipt/files/crds"));
+}
+
+/// The folder holds the definitions of all kinds as they are, and nothing else.
+fn keeps_current(folder: &str) {
+    let folder = Path::new(folder);
     let mut expected = BTreeSet::new();
     for manifest in manifests() {
         let path = folder.join(&manifest.file_name);

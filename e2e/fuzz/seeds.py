@@ -105,6 +105,15 @@ def tokens():
     yield '{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB","alg":"RS256","kid":"r"},{"kty":"OKP","crv":"Ed25519","x":"AA","kid":"e"}]}'
 
 
+def pods():
+    container = {"name": "app", "env": [{"name": "FLIPT_URL", "value": "x"}], "ports": [{"containerPort": 18080}]}
+    for annotations in (None, {"flipt.io/containers": "app", "flipt.io/http-port": "8080"}, {"flipt.io/auth-mode": "none"}):
+        spec = {"serviceAccountName": "a", "containers": [container], "volumes": [{"name": "flipt-cache"}]}
+        yield json.dumps({"metadata": {"labels": {}, "annotations": annotations}, "spec": spec})
+        spec["initContainers"] = [{"name": "setup"}, {"name": "istio-proxy", "restartPolicy": "Always"}]
+        yield json.dumps({"metadata": {"annotations": annotations}, "spec": spec})
+
+
 def main(folder):
     for document in documents():
         write(folder, "documents", document)
@@ -123,6 +132,8 @@ def main(folder):
             write(folder, "queries", query)
     for token in tokens():
         write(folder, "tokens", token)
+    for pod in pods():
+        write(folder, "pods", pod)
     write(folder, "pointers", POINTER)
     state = read("core/evaluation/tests/data/namespace.json")
     write(folder, "objects", json.dumps({"namespaces": [state]}))

@@ -2,6 +2,7 @@
 
 use flipt_proto::{
     auth::{
+        authentication_method_kubernetes_service_client::AuthenticationMethodKubernetesServiceClient,
         authentication_method_token_service_client::AuthenticationMethodTokenServiceClient,
         authentication_service_client::AuthenticationServiceClient,
     },
@@ -52,6 +53,12 @@ impl Grpc {
     #[must_use]
     pub fn tokens(&self) -> AuthenticationMethodTokenServiceClient<Channel> {
         AuthenticationMethodTokenServiceClient::new(self.0.clone())
+    }
+
+    /// Exchange of service account tokens.
+    #[must_use]
+    pub fn service_accounts(&self) -> AuthenticationMethodKubernetesServiceClient<Channel> {
+        AuthenticationMethodKubernetesServiceClient::new(self.0.clone())
     }
 
     /// What a server says about itself.

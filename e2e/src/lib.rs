@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api_server;
 mod binaries;
 mod cli;
 mod clients;
@@ -34,6 +35,7 @@ mod sidecar;
 mod signer;
 mod wait;
 
+pub use api_server::ApiServer;
 pub use binaries::Binaries;
 pub use cli::{Cli, Finished};
 pub use clients::Client;

@@ -64,6 +64,12 @@ impl SidecarOptions {
         Self { auth, jwks_file: Some(jwks_file.to_owned()), ..self }
     }
 
+    /// Is not told the issuer; it is read from the file `issuer` beside the keys.
+    #[must_use]
+    pub fn with_issuer_file(self) -> Self {
+        Self { issuer: String::new(), ..self }
+    }
+
     /// With this start policy: `block` or `open-after=…`.
     #[must_use]
     pub fn start_policy(self, policy: &str) -> Self {
@@ -141,7 +147,7 @@ impl Sidecar {
         if options.cache {
             set("cache-dir", folder.path().join("cache").display().to_string());
         }
-        if options.auth != Auth::None {
+        if options.auth != Auth::None && !options.issuer.is_empty() {
             set("auth-issuer", options.issuer);
         }
         if let Some(path) = &options.jwks_file {

@@ -8,7 +8,9 @@ use flipt_e2e::{
     Auth, Claims, PATIENCE, Server, ServerOptions, Sidecar, SidecarOptions, Signer, grpc::with_token, http,
     until, write_jwks,
 };
-use flipt_proto::{evaluation::EvaluationRequest, ofrep::EvaluateFlagRequest};
+use flipt_proto::{
+    auth::VerifyServiceAccountRequest, evaluation::EvaluationRequest, ofrep::EvaluateFlagRequest,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -291,6 +293,74 @@ async fn without_keys_callers_are_told_to_come_back_until_the_keys_appear() {
     .unwrap();
     assert_eq!(sidecar.status().await.unwrap()["keys"]["count"], 1);
     assert_not_logged(&sidecar, &[token]);
+}
+
+#[tokio::test]
+async fn a_trust_folder_that_appears_later_stops_nothing() {
+    let ground = Ground::new().await;
+    let trust = ground.folder.path().join("trust");
+    let options = SidecarOptions::new(ground.place())
+        .admitting(Auth::SamePod { uid: POD.to_owned() }, &trust.join("jwks.json"))
+        .with_issuer_file();
+    let sidecar = Sidecar::start(options).await.unwrap();
+    let token = ground.key.token(&caller());
+    assert_eq!(fate(&sidecar, "default", Some(&token)).await, Fate::UNAVAILABLE);
+    // Keys without an issuer are not enough: nobody knows whose tokens these are.
+    std::fs::create_dir(&trust).unwrap();
+    write_jwks(&trust.join("jwks.json"), &[&ground.key]).unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(fate(&sidecar, "default", Some(&token)).await, Fate::UNAVAILABLE);
+    std::fs::write(trust.join("issuer"), format!("{}\n", Claims::ISSUER)).unwrap();
+    until("the token is admitted", PATIENCE, || async {
+        fate(&sidecar, "default", Some(&token)).await == Fate::ADMITTED
+    })
+    .await
+    .unwrap();
+    let foreign = ground.key.token(&caller().issuer("https://elsewhere.example"));
+    assert_eq!(fate(&sidecar, "default", Some(&foreign)).await, Fate::UNKNOWN);
+}
+
+#[tokio::test]
+async fn the_exchange_gives_the_token_back_as_clients_expect() {
+    let ground = Ground::new().await;
+    let sidecar = ground.same_pod().await;
+    // Unmodified SDKs send the token for the API server.
+    let token = ground.key.token(&caller().audience(Claims::ISSUER));
+    let path = "/auth/v1/method/kubernetes/serviceaccount";
+    for field in ["serviceAccountToken", "service_account_token"] {
+        let answer = sidecar.post(path, &json!({ field: token }), None).await.unwrap().ok().unwrap();
+        assert_eq!(answer["clientToken"], token.as_str());
+        assert_eq!(answer["authentication"]["method"], "METHOD_KUBERNETES");
+        assert!(answer["authentication"]["expiresAt"].as_str().unwrap().ends_with('Z'));
+        let metadata = &answer["authentication"]["metadata"];
+        assert_eq!(metadata["io.flipt.auth.k8s.serviceaccount.name"], "checkout");
+    }
+    assert_eq!(fate(&sidecar, "default", Some(&token)).await, Fate::ADMITTED);
+    let request = VerifyServiceAccountRequest { service_account_token: token.clone() };
+    let over_grpc = sidecar.grpc().unwrap().service_accounts().verify_service_account(request).await.unwrap();
+    assert_eq!(over_grpc.into_inner().client_token, token);
+    let expired = ground.key.token(&caller().expired(3600));
+    let other = ground.key.token(&Claims::of("shop", "checkout", "another-pod"));
+    for (body, status) in [
+        (json!({ "serviceAccountToken": expired }), 401),
+        (json!({ "serviceAccountToken": "nonsense" }), 401),
+        (json!({ "serviceAccountToken": other }), 403),
+        (json!({}), 400),
+    ] {
+        assert_eq!(sidecar.post(path, &body, None).await.unwrap().status, status, "{body}");
+    }
+    assert_not_logged(&sidecar, &[token, expired, other]);
+}
+
+#[tokio::test]
+async fn grace_lets_tokens_live_on_while_nobody_can_renew_them() {
+    let ground = Ground::new().await;
+    let options = ground.options(Auth::SamePod { uid: POD.to_owned() });
+    let sidecar = Sidecar::start(options.with_arguments(&["--auth-grace", "10m"])).await.unwrap();
+    let recent = ground.key.token(&caller().expired(300));
+    let old = ground.key.token(&caller().expired(700));
+    assert_eq!(fate(&sidecar, "default", Some(&recent)).await, Fate::ADMITTED);
+    assert_eq!(fate(&sidecar, "default", Some(&old)).await, Fate::UNKNOWN);
 }
 
 #[tokio::test]

@@ -328,6 +328,9 @@ async fn every_operation_answers_as_described() {
     ground.succeed("POST", "/ofrep/v1/evaluate/flags/o", context.clone()).await;
     ground.succeed("POST", "/ofrep/v1/evaluate/flags", context).await;
     ground.use_ownership().await;
+    let pointer = ground.succeed("GET", "/snapshots/v1/default/current.json", none.clone()).await;
+    let object = format!("/snapshots/v1/default/{}", pointer["path"].as_str().unwrap());
+    ground.succeed("GET", &object, none.clone()).await;
     ground.use_credentials().await;
     // Last: nothing is answered after it.
     ground.succeed("PUT", "/auth/v1/self/expire", none).await;

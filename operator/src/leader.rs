@@ -246,15 +246,25 @@ impl Claim {
 
     /// Gives the Lease back, so that another replica need not wait.
     async fn release(&mut self) {
-        let Some((mut lease, _)) = self.seen.take() else { return };
-        if let Some(spec) = &mut lease.spec {
-            spec.holder_identity = None;
-            spec.lease_duration_seconds = Some(1);
-        }
-        match limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await {
-            Ok(_) => tracing::info!("Lease released"),
+        match self.give_back().await {
+            Ok(true) => tracing::info!("Lease released"),
+            Ok(false) => {}
             Err(error) => tracing::warn!(error = %error, "Lease not released; it ends by itself"),
         }
+    }
+
+    async fn give_back(&mut self) -> Result<bool, Error> {
+        // A renewal may have been cut off after it was made: what is known of the Lease may be old.
+        let mut lease = limited(self.leases.get(LEASE)).await?;
+        let Some(spec) = &mut lease.spec else { return Ok(false) };
+        if spec.holder_identity.as_deref() != Some(&self.holder) {
+            return Ok(false);
+        }
+        spec.holder_identity = None;
+        spec.lease_duration_seconds = Some(1);
+        self.seen = None;
+        limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await?;
+        Ok(true)
     }
 }
 

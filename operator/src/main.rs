@@ -29,6 +29,10 @@ mod trust;
 mod uninstall;
 
 // Injection, certificates, profiles, missed pods:
+mod certificates;
+mod missed;
+mod profile;
+mod webhook;
 
 use std::process::ExitCode;
 

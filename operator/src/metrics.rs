@@ -3,8 +3,8 @@
 use flipt_telemetry::{
     Registry,
     prometheus::{
-        GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-        core::Collector,
+        GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+        Opts, core::Collector,
     },
 };
 
@@ -27,13 +27,12 @@ pub(crate) struct Metrics {
     /// Events that could not be written in time.
     pub(crate) events_dropped: IntCounter,
     /// Admission requests by result and reason.
-    #[allow(dead_code, reason = "counted by the webhook")]
     pub(crate) injections: IntCounterVec,
+    /// Time of an answer about a pod.
+    pub(crate) injection_duration: Histogram,
     /// Pods that should have a sidecar and have none.
-    #[allow(dead_code, reason = "set by the watch of missed pods")]
     pub(crate) missed_pods: IntGauge,
     /// Seconds until the webhook's certificate ends.
-    #[allow(dead_code, reason = "set by the certificates")]
     pub(crate) certificate_expiry: IntGauge,
     /// When an export succeeded last.
     #[allow(dead_code, reason = "set by the exports")]
@@ -62,6 +61,9 @@ impl Metrics {
         let server_calls =
             int_counters("flipt_operator_server_calls_total", "Calls of Flipt servers.", &["call", "result"]);
         let status_writes = int_counters("flipt_status_writes_total", "Writes of a status.", &["kind"]);
+        let injection_durations =
+            HistogramOpts::new("flipt_injection_duration_seconds", "Time of an answer about a pod.")
+                .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1.0]);
         let injections = int_counters("flipt_injection_total", "Admission of pods.", &["result", "reason"]);
         Self {
             reconciles: registry.add(reconciles),
@@ -75,6 +77,7 @@ impl Metrics {
                 "Events that could not be written in time.",
             ))),
             injections: registry.add(injections),
+            injection_duration: registry.add(valid(Histogram::with_opts(injection_durations))),
             missed_pods: registry.add(int_gauge(
                 "flipt_injection_missed_pods",
                 "Pods that should have a sidecar and have none.",

@@ -10,7 +10,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{bootstrap, context::Context, error::Error, export, health, leader, settings::Settings, trust};
+use crate::{
+    bootstrap, certificates, context::Context, error::Error, export, health, leader, missed, profile,
+    settings::Settings, trust, webhook,
+};
 
 /// Longest time until everything has stopped after a signal.
 const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -21,6 +24,7 @@ type Running = BoxFuture<'static, Result<(), Error>>;
 const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
     ("health", |context| Box::pin(health::run(context))),
     // Injection:
+    ("webhook", |context| Box::pin(webhook::run(context))),
 ];
 
 /// What only the leader runs, anew with each term.
@@ -32,6 +36,9 @@ const LEADING: &[leader::Part] = &[
     ("trust", |context, term| Box::pin(trust::lead(context, term))),
     ("bootstrap", |context, term| Box::pin(bootstrap::lead(context, term))),
     // Certificates, missed pods:
+    ("certificates", |context, term| Box::pin(certificates::lead(context, term))),
+    ("profiles", |context, term| Box::pin(profile::lead(context, term))),
+    ("missed", |context, term| Box::pin(missed::lead(context, term))),
 ];
 
 /// Runs the operator until SIGINT or SIGTERM.

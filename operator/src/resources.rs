@@ -357,6 +357,7 @@ async fn drop_finalizer<K: Managed>(term: &Term, meta: &ObjectMeta) -> Result<()
             other => other?,
         }
     }
+    term.statuses.forget(meta);
     term.forget(&id_of::<K>(meta));
     Ok(())
 }

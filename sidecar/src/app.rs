@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use flipt_proto::{
+    auth::authentication_method_kubernetes_service_server::AuthenticationMethodKubernetesServiceServer,
     evaluation::evaluation_service_server::EvaluationServiceServer,
     ofrep::ofrep_service_server::OfrepServiceServer,
 };
@@ -11,7 +12,7 @@ use flipt_serving::{
     ListenerLimits, OfrepGrpc, Open, ServiceAccounts, serve_http,
 };
 use flipt_snapshots::{
-    Follower,
+    Follower, Location, Store,
     follow::{CacheDir, CacheOutcome, FollowOptions, Limits, seed_from},
 };
 use flipt_telemetry::Registry;
@@ -28,7 +29,7 @@ use tonic::transport::{
 
 use crate::{
     config::{Config, Follow, summary},
-    data::Data,
+    data::{Data, ExchangeGrpc},
     health::Health,
     holder::Holder,
     memory,
@@ -54,10 +55,10 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     );
     let registry = Registry::default();
     let mut follower = follower(&config.follow).await?;
-    let holder = Arc::new(Holder::new(follower.status()));
+    let holder = Arc::new(Holder::new(follower.status(), config.follow.namespaces.clone()));
 
     let loader = Arc::clone(&holder);
-    let accept = move |snapshot, pointer: &_| loader.accept(&snapshot, pointer);
+    let accept = move |snapshot, pointer: &_| loader.accept(snapshot, pointer);
     match follower.load_cache(accept.clone()).await {
         CacheOutcome::Loaded(pointer) => {
             tracing::info!(
@@ -71,7 +72,11 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
     }
 
     let accounts = config.auth.as_ref().map(|auth| {
-        Arc::new(ServiceAccounts::new(auth.verifier.clone(), KeyFile::new(&auth.jwks_file), &registry))
+        let mut keys = KeyFile::new(&auth.jwks_file);
+        if auth.verifier.issuers.is_empty() {
+            keys = keys.with_issuer_beside();
+        }
+        Arc::new(ServiceAccounts::new(auth.verifier.clone(), keys, &registry))
     });
     let gate: Arc<dyn Gate> = match &accounts {
         Some(accounts) => Arc::clone(accounts) as Arc<dyn Gate>,
@@ -90,6 +95,12 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
         .timeout(GRPC_TIMEOUT)
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(evaluator.clone(), Arc::clone(&gate))))
         .add_service(OfrepServiceServer::new(OfrepGrpc::new(evaluator, gate)));
+    let grpc = match &accounts {
+        Some(accounts) => grpc.add_service(AuthenticationMethodKubernetesServiceServer::new(
+            ExchangeGrpc::new(Arc::clone(accounts)),
+        )),
+        None => grpc,
+    };
 
     let (stop, stopped) = watch::channel(false);
     let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
@@ -158,12 +169,17 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
 }
 
 async fn follower(settings: &Follow) -> Result<Follower, String> {
-    let store =
-        flipt_snapshots::open(&settings.source).await.map_err(|error| format!("--source: {error}"))?;
+    let store = open(&settings.source).await?;
+    let mut fallbacks = Vec::with_capacity(settings.fallbacks.len());
+    for location in &settings.fallbacks {
+        fallbacks.push(open(location).await?);
+    }
     let options = FollowOptions {
         poll_interval: settings.poll_interval,
         jitter_seed: seed_from(&settings.identity),
         trust_epoch_change: settings.trust_epoch_change,
+        verify: settings.verify.clone(),
+        fallbacks,
         cache: settings.cache_dir.as_ref().map(CacheDir::new),
         limits: Limits {
             memory_left: Some(Arc::new(|| memory::left().unwrap_or(u64::MAX))),
@@ -171,7 +187,12 @@ async fn follower(settings: &Follow) -> Result<Follower, String> {
         },
         ..FollowOptions::new(&settings.environment)
     };
-    Follower::new(store.into(), options).map_err(|error| format!("--environment: {error}"))
+    Follower::new(store, options).map_err(|error| format!("--environment: {error}"))
+}
+
+async fn open(location: &Location) -> Result<Arc<dyn Store>, String> {
+    let store = flipt_snapshots::open(location).await.map_err(|error| format!("--source: {error}"))?;
+    Ok(store.into())
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<TcpListener, String> {

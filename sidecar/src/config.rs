@@ -1,10 +1,10 @@
 //! Everything the sidecar is told: flags or environment variables, read once into types.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Parser;
 use flipt_identity::{AllowEntry, Mode, Pattern, Permission, VerifierConfig};
-use flipt_snapshots::Location;
+use flipt_snapshots::{Location, Selection, VerifyKeys};
 use flipt_telemetry::{Encoding, Keys, Level, LogOptions, Output};
 
 /// Follows a published snapshot of flags and evaluates them on localhost: over HTTP on Flipt's own paths, over
@@ -12,9 +12,29 @@ use flipt_telemetry::{Encoding, Keys, Level, LogOptions, Output};
 #[derive(Debug, Parser)]
 #[command(name = "flipt-sidecar", version)]
 pub(crate) struct Arguments {
-    /// Where the snapshot is: s3://bucket/prefix[?region=…&endpoint=…&pathStyle=true] or file:///folder.
-    #[arg(long, env = "FLIPT_SIDECAR_SOURCE", value_name = "URL")]
-    source: Location,
+    /// Where the snapshot is: s3://bucket/prefix[?region=…&endpoint=…&pathStyle=true], a running server as
+    /// https://host:port, or file:///folder. May be repeated: the first source is followed, the others are asked only
+    /// at a start while the first does not answer and there is nothing in the cache. A single document,
+    /// file:///seed/features.yaml, is for the end of that list. Several in the variable are separated by spaces.
+    #[arg(long, env = "FLIPT_SIDECAR_SOURCE", value_delimiter = ' ', required = true, value_name = "URL")]
+    source: Vec<Location>,
+
+    /// File with the bearer token for servers among the sources; read at every request.
+    #[arg(long, env = "FLIPT_SIDECAR_SOURCE_TOKEN_FILE", value_name = "FILE")]
+    source_token_file: Option<PathBuf>,
+
+    /// File with the certificates (PEM) to trust for servers among the sources, instead of those of the machine.
+    #[arg(long, env = "FLIPT_SIDECAR_SOURCE_CA_FILE", value_name = "FILE")]
+    source_ca_file: Option<PathBuf>,
+
+    /// Namespaces of flags to keep in memory, comma-separated; `*` stands for any text. The others are unknown here.
+    #[arg(long, env = "FLIPT_SIDECAR_NAMESPACES", default_value = "*", value_name = "PATTERNS")]
+    namespaces: Selection,
+
+    /// File with the Ed25519 keys (PEM, public) that snapshots must be signed with. A signed snapshot is trusted when
+    /// it comes from another database; an unsigned one is not loaded.
+    #[arg(long, env = "FLIPT_SIDECAR_VERIFY_KEYS", value_name = "FILE")]
+    verify_keys: Option<PathBuf>,
 
     /// Environment to follow.
     #[arg(long, env = "FLIPT_SIDECAR_ENVIRONMENT", default_value = flipt_model::DEFAULT_ENVIRONMENT, value_name = "KEY")]
@@ -28,7 +48,7 @@ pub(crate) struct Arguments {
     #[arg(long, env = "FLIPT_SIDECAR_CACHE_DIR", value_name = "DIR")]
     cache_dir: Option<PathBuf>,
 
-    /// Accept snapshots of another database than the one followed so far.
+    /// Accept unsigned snapshots of another database than the one followed so far.
     #[arg(long, env = "FLIPT_SIDECAR_TRUST_EPOCH_CHANGE")]
     trust_epoch_change: bool,
 
@@ -80,7 +100,7 @@ pub(crate) struct Arguments {
     auth_jwks_file: PathBuf,
 
     /// Accepted issuer of tokens, exactly as in their claim `iss`; may be repeated. Without any, the file
-    /// `issuer` beside the key file is read.
+    /// `issuer` beside the key file is read whenever the keys are; it may appear later.
     #[arg(long, env = "FLIPT_SIDECAR_AUTH_ISSUER", value_delimiter = ',', value_name = "URL")]
     auth_issuer: Vec<String>,
 
@@ -103,6 +123,11 @@ pub(crate) struct Arguments {
     /// be repeated. Without flipt namespaces: all.
     #[arg(long, env = "FLIPT_SIDECAR_AUTH_ALLOW", value_delimiter = ',', value_name = "ENTRY")]
     auth_allow: Vec<Allow>,
+
+    /// How long after their end tokens still pass, for clusters whose API server may be away for longer than
+    /// tokens live: at most 1h. Clocks that differ are allowed for without it.
+    #[arg(long, env = "FLIPT_SIDECAR_AUTH_GRACE", default_value = "0s", value_parser = duration, value_name = "DURATION")]
+    auth_grace: Duration,
 
     /// Uid of the own pod, for mode same-pod, and to spread the polls of many pods.
     #[arg(long, env = "FLIPT_SIDECAR_POD_UID", value_name = "UID")]
@@ -243,7 +268,13 @@ pub(crate) struct Config {
 /// What is followed.
 #[derive(Debug, Clone)]
 pub(crate) struct Follow {
+    /// The source that is followed.
     pub(crate) source: Location,
+    /// Where else to look while it does not answer and nothing is loaded, best first.
+    pub(crate) fallbacks: Vec<Location>,
+    pub(crate) namespaces: Selection,
+    /// The keys that snapshots must be signed with; `None`: they need not be.
+    pub(crate) verify: Option<Arc<VerifyKeys>>,
     pub(crate) environment: String,
     pub(crate) poll_interval: Duration,
     pub(crate) cache_dir: Option<PathBuf>,
@@ -288,6 +319,9 @@ impl Config {
         if arguments.poll_interval < Duration::from_secs(1) {
             return Err(wrong("--poll-interval", "must be at least 1s"));
         }
+        let mut sources = sources(arguments);
+        let source = sources.next().ok_or_else(|| wrong("--source", "at least one is needed"))?;
+        let fallbacks = sources.collect();
         Ok(Self {
             log: LogOptions {
                 level: arguments.log_level,
@@ -296,7 +330,10 @@ impl Config {
                 keys: Keys::default(),
             },
             follow: Follow {
-                source: arguments.source.clone(),
+                source,
+                fallbacks,
+                namespaces: arguments.namespaces.clone(),
+                verify: verify_keys(arguments)?,
                 environment: arguments.environment.clone(),
                 poll_interval: arguments.poll_interval,
                 cache_dir: arguments.cache_dir.clone(),
@@ -313,6 +350,21 @@ impl Config {
             auth: auth(arguments)?,
         })
     }
+}
+
+/// The sources, each with what it needs to be read.
+fn sources(arguments: &Arguments) -> impl Iterator<Item = Location> {
+    let with_files = |source: &Location| {
+        let (token, ca) = (arguments.source_token_file.clone(), arguments.source_ca_file.clone());
+        source.clone().with_server_files(token, ca)
+    };
+    arguments.source.iter().map(with_files)
+}
+
+fn verify_keys(arguments: &Arguments) -> Result<Option<Arc<VerifyKeys>>, ConfigError> {
+    let Some(path) = &arguments.verify_keys else { return Ok(None) };
+    let keys = VerifyKeys::from_file(path).map_err(|error| wrong("--verify-keys", error.to_string()))?;
+    Ok(Some(Arc::new(keys)))
 }
 
 fn auth(arguments: &Arguments) -> Result<Option<Auth>, ConfigError> {
@@ -341,15 +393,15 @@ fn auth(arguments: &Arguments) -> Result<Option<Auth>, ConfigError> {
         AuthMode::Allowlist => Mode::Allowlist,
         AuthMode::Cluster => Mode::Cluster,
     };
-    let mut issuers = arguments.auth_issuer.clone();
-    if issuers.is_empty() {
-        issuers.push(issuer_beside(&arguments.auth_jwks_file)?);
+    if arguments.auth_grace > VerifierConfig::LONGEST_GRACE {
+        return Err(wrong("--auth-grace", "must be at most 1h"));
     }
     let accept_api_audience =
         arguments.auth_accept_api_audience.unwrap_or(arguments.auth_mode == AuthMode::SamePod);
     let defaults = VerifierConfig::new("", mode);
     let verifier = VerifierConfig {
-        issuers,
+        issuers: arguments.auth_issuer.clone(),
+        grace: arguments.auth_grace,
         audiences: arguments.auth_audience.clone(),
         accept_api_audience,
         allow: arguments.auth_allow.iter().map(|allow| allow.0.clone()).collect(),
@@ -358,18 +410,17 @@ fn auth(arguments: &Arguments) -> Result<Option<Auth>, ConfigError> {
     Ok(Some(Auth { jwks_file: arguments.auth_jwks_file.clone(), verifier }))
 }
 
-fn issuer_beside(jwks_file: &std::path::Path) -> Result<String, ConfigError> {
-    let path = jwks_file.with_file_name("issuer");
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        wrong("--auth-issuer", format!("not given, and {} cannot be read: {error}", path.display()))
-    })?;
-    Ok(text.trim().to_owned())
+fn names(locations: &[Location]) -> String {
+    locations.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// Names the settings that differ from their defaults would be long; this is what a person looks for first.
 pub(crate) fn summary(config: &Config) -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("source", config.follow.source.to_string()),
+        ("fallbacks", names(&config.follow.fallbacks)),
+        ("namespaces", config.follow.namespaces.to_string()),
+        ("signatures", if config.follow.verify.is_some() { "required" } else { "not asked for" }.to_owned()),
         ("environment", config.follow.environment.clone()),
         ("auth", config.auth.as_ref().map_or("none".to_owned(), |auth| format!("{:?}", auth.verifier.mode))),
     ])
@@ -393,6 +444,30 @@ mod tests {
         assert_eq!(auth.verifier.mode, Mode::SamePod { pod_uid: "u".into() });
         assert!(auth.verifier.accept_api_audience);
         assert_eq!(auth.verifier.audiences, ["flipt"]);
+    }
+
+    #[test]
+    fn the_first_source_is_followed_and_the_others_are_fallbacks() {
+        let files = ["--source-token-file", "/token"];
+        let others = ["--source", "https://flipt:8443 file:///seed.yaml", "--auth-mode", "none"];
+        let follow = config(&[&others[..], &files[..]].concat()).unwrap().follow;
+        assert_eq!(follow.source.to_string(), "file:///tmp/x");
+        assert_eq!(names(&follow.fallbacks), "https://flipt:8443 file:///seed.yaml");
+        let Location::Server(server) = &follow.fallbacks[0] else { panic!("{follow:?}") };
+        assert_eq!(server.token_file.as_deref(), Some("/token".as_ref()));
+        assert!(follow.namespaces.has("anything"));
+    }
+
+    #[test]
+    fn an_issuer_may_become_known_later() {
+        let config = config(&["--pod-uid", "u"]).unwrap();
+        assert!(config.auth.unwrap().verifier.issuers.is_empty());
+    }
+
+    #[test]
+    fn grace_has_an_end() {
+        let error = config(&["--pod-uid", "u", "--auth-grace", "2h"]).unwrap_err();
+        assert!(error.contains("--auth-grace") && error.contains("1h"), "{error}");
     }
 
     #[test]

@@ -3,15 +3,24 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use chrono::{SecondsFormat, Utc};
+use flipt_proto::auth::{
+    VerifyServiceAccountRequest, VerifyServiceAccountResponse,
+    authentication_method_kubernetes_service_server::AuthenticationMethodKubernetesService,
+};
 use flipt_serving::{
-    Body, Code, Error, EvaluationHttp, HttpService, ServiceAccounts,
-    http::{error_reply, json_reply, text_reply},
+    Body, Code, EXCHANGE_PATH, Error, EvaluationHttp, HttpService, ServiceAccounts, exchanged,
+    exchanged_json,
+    http::{error_reply, json_reply, read_body, text_reply},
+    token_of_exchange,
 };
 use http::{Method, Request, Response, StatusCode, header::HOST};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 
 use crate::holder::Holder;
+
+/// Largest request to exchange a token; a token has at most 8 KiB.
+const EXCHANGE_LIMIT: usize = 16 * 1024;
 
 /// Answers on the data listener.
 pub(crate) struct Data {
@@ -42,9 +51,27 @@ impl Data {
         }
         match request.uri().path() {
             "/status" if request.method() == Method::GET => json_reply(self.status()),
+            EXCHANGE_PATH if request.method() == Method::POST => self.exchange(request).await,
             path if EvaluationHttp::owns(path) => self.evaluation.handle(request).await,
             _ => text_reply(StatusCode::NOT_FOUND, "404 page not found\n"),
         }
+    }
+
+    /// Flipt's exchange of a service account token, for SDKs that begin with it. The client token is the same
+    /// token: nothing is stored here.
+    async fn exchange(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Some(accounts) = &self.accounts else {
+            return text_reply(StatusCode::NOT_FOUND, "404 page not found\n");
+        };
+        let exchanging = async {
+            let body = read_body(request.into_body(), EXCHANGE_LIMIT).await?;
+            let token = token_of_exchange(&body).ok_or_else(|| {
+                Error::new(Code::InvalidArgument, "expected a JSON object with serviceAccountToken")
+            })?;
+            let caller = accounts.verify(Some(&format!("Bearer {}", token.trim())))?;
+            Ok(json_reply(exchanged_json(&caller, token.trim())))
+        };
+        exchanging.await.unwrap_or_else(|error: Error| error_reply(&error))
     }
 
     fn status(&self) -> Vec<u8> {
@@ -67,6 +94,27 @@ impl Data {
         })
         .to_string()
         .into_bytes()
+    }
+}
+
+/// The exchange over gRPC.
+pub(crate) struct ExchangeGrpc(Arc<ServiceAccounts>);
+
+impl ExchangeGrpc {
+    pub(crate) const fn new(accounts: Arc<ServiceAccounts>) -> Self {
+        Self(accounts)
+    }
+}
+
+#[tonic::async_trait]
+impl AuthenticationMethodKubernetesService for ExchangeGrpc {
+    async fn verify_service_account(
+        &self,
+        request: tonic::Request<VerifyServiceAccountRequest>,
+    ) -> Result<tonic::Response<VerifyServiceAccountResponse>, tonic::Status> {
+        let token = request.get_ref().service_account_token.trim();
+        let caller = self.0.verify(Some(&format!("Bearer {token}")))?;
+        Ok(tonic::Response::new(exchanged(&caller, token)))
     }
 }
 

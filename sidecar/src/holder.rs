@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use chrono::Utc;
 use flipt_evaluation::Snapshot;
 use flipt_serving::{Source, UnknownNamespace};
-use flipt_snapshots::{Pointer, follow::Status};
+use flipt_snapshots::{Pointer, Selection, follow::Status};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 static REVISION: HeaderName = HeaderName::from_static("x-flipt-revision");
@@ -22,11 +22,13 @@ struct Held {
 pub(crate) struct Holder {
     current: ArcSwapOption<Held>,
     status: Arc<Status>,
+    /// What is kept of a snapshot.
+    namespaces: Selection,
 }
 
 impl Holder {
-    pub(crate) fn new(status: Arc<Status>) -> Self {
-        Self { current: ArcSwapOption::empty(), status }
+    pub(crate) fn new(status: Arc<Status>, namespaces: Selection) -> Self {
+        Self { current: ArcSwapOption::empty(), status, namespaces }
     }
 
     pub(crate) const fn status(&self) -> &Arc<Status> {
@@ -38,18 +40,32 @@ impl Holder {
         self.current.load().is_some()
     }
 
-    /// Compiles a snapshot and switches to it. The old one is dropped when its last request ends.
-    pub(crate) fn accept(&self, snapshot: &flipt_model::Snapshot, pointer: &Pointer) -> Result<(), String> {
-        let compiled = Snapshot::compile(snapshot);
+    /// Compiles what is to be kept of a snapshot and switches to it. The old one is dropped when its last request
+    /// ends.
+    pub(crate) fn accept(
+        &self,
+        mut snapshot: flipt_model::Snapshot,
+        pointer: &Pointer,
+    ) -> Result<(), String> {
         // What was counted when it was published must be there now, before anybody asks.
+        let expect = |(namespaces, flags): (u64, u64), expected: (u64, u64)| {
+            if (namespaces, flags) == expected {
+                return Ok(());
+            }
+            Err(format!(
+                "snapshot holds {namespaces} namespaces and {flags} flags, expected were {} and {}",
+                expected.0, expected.1
+            ))
+        };
+        let counted = |snapshot: &flipt_model::Snapshot| {
+            (snapshot.namespaces.len() as u64, snapshot.flag_count() as u64)
+        };
+        expect(counted(&snapshot), (pointer.counts.namespaces, pointer.counts.flags))?;
+        self.namespaces.apply(&mut snapshot);
+        let compiled = Snapshot::compile(&snapshot);
         let namespaces = compiled.namespaces().count() as u64;
         let flags = compiled.namespaces().map(|namespace| namespace.flags().count() as u64).sum::<u64>();
-        if (namespaces, flags) != (pointer.counts.namespaces, pointer.counts.flags) {
-            return Err(format!(
-                "snapshot holds {namespaces} namespaces and {flags} flags, its pointer says {} and {}",
-                pointer.counts.namespaces, pointer.counts.flags
-            ));
-        }
+        expect((namespaces, flags), counted(&snapshot))?;
         let digest = pointer.digest.to_string();
         self.current.store(Some(Arc::new(Held { snapshot: compiled, digest })));
         Ok(())

@@ -74,7 +74,7 @@ pub struct Grant {
 /// In the modes that say by themselves who may call, an empty list grants evaluation everywhere, and a list with
 /// entries restricts further.
 pub(crate) fn grants(mode: &Mode, allow: &[AllowEntry], identity: &Identity) -> Result<Vec<Grant>, Refusal> {
-    let Identity { namespace, service_account, pod } = identity;
+    let Identity { namespace, service_account, pod, .. } = identity;
     match mode {
         Mode::SamePod { pod_uid } => {
             // An unset uid must not equal an unset uid.

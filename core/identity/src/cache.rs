@@ -89,7 +89,9 @@ mod tests {
         Arc::new(Caller {
             namespace: "shop".into(),
             service_account: "checkout".into(),
+            service_account_uid: String::new(),
             pod: None,
+            issued_at: SystemTime::UNIX_EPOCH,
             expires_at: SystemTime::UNIX_EPOCH,
             grants: vec![],
         })

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::access::{Grant, Permission};
+use crate::pattern::Pattern;
 
 /// A verified sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +12,12 @@ pub struct Caller {
     pub namespace: String,
     /// Name of the service account.
     pub service_account: String,
+    /// Uid of the service account, unique over all time; empty if the token does not say.
+    pub service_account_uid: String,
     /// The pod that the token is bound to, if it is bound to one.
     pub pod: Option<Pod>,
+    /// When the token was issued.
+    pub issued_at: SystemTime,
     /// When the token expires.
     pub expires_at: SystemTime,
     /// What the caller may do; everything not granted is refused.
@@ -29,6 +34,20 @@ pub struct Pod {
 }
 
 impl Caller {
+    /// Whether a grant allows this in every Flipt namespace, also in those that do not exist yet.
+    #[must_use]
+    pub fn allows_everywhere(&self, permission: Permission) -> bool {
+        self.grants.iter().any(|grant| {
+            grant.permission >= permission && grant.flipt_namespaces.iter().any(Pattern::matches_everything)
+        })
+    }
+
+    /// Whether a grant allows this in some Flipt namespace.
+    #[must_use]
+    pub fn allows_somewhere(&self, permission: Permission) -> bool {
+        self.grants.iter().any(|grant| grant.permission >= permission && !grant.flipt_namespaces.is_empty())
+    }
+
     /// Whether a grant allows this in this Flipt namespace.
     #[must_use]
     pub fn allows(&self, flipt_namespace: &str, permission: Permission) -> bool {

@@ -47,9 +47,15 @@ pub enum AuthError {
     /// Indicates that the subject is not a service account, or not the one of the other claims.
     #[error("subject of the token is not the service account it names")]
     BadSubject,
-    /// Indicates that there is no key at all to verify tokens with.
+    /// Indicates that there is no key at all to verify tokens with, or that their issuer is not known yet.
     #[error("no keys to verify tokens with")]
     KeysUnavailable,
+    /// Indicates that the API server, which was asked, says that the token is not good any more.
+    #[error("token is no longer valid: its pod or service account is gone")]
+    Revoked,
+    /// Indicates that the API server was to be asked about the token and did not answer.
+    #[error("the API server cannot be asked about the token at the moment; try again")]
+    ReviewUnavailable,
     /// Indicates that the sender is known but may not call.
     #[error("service account {namespace}/{service_account} is not allowed: {refusal}")]
     NotAllowed {
@@ -97,6 +103,8 @@ impl AuthError {
             Self::TooLongLived => "too_long_lived",
             Self::BadSubject => "bad_subject",
             Self::KeysUnavailable => "keys_unavailable",
+            Self::Revoked => "revoked",
+            Self::ReviewUnavailable => "review_unavailable",
             Self::NotAllowed { refusal, .. } => match refusal {
                 Refusal::OtherPod => "other_pod",
                 Refusal::OtherServiceAccount => "other_service_account",
@@ -115,6 +123,6 @@ impl AuthError {
     /// Whether the failure is the verifier's, not the sender's: HTTP 503 rather than 401.
     #[must_use]
     pub const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::KeysUnavailable)
+        matches!(self, Self::KeysUnavailable | Self::ReviewUnavailable)
     }
 }

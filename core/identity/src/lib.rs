@@ -27,4 +27,5 @@ pub use config::VerifierConfig;
 pub use error::{AuthError, Refusal};
 pub use keys::{KeySet, KeySetError, SkipReason, SkippedKey};
 pub use pattern::Pattern;
+pub use token::{Issuance, is_service_account_token};
 pub use verifier::Verifier;

@@ -26,6 +26,12 @@ impl Pattern {
         &self.0
     }
 
+    /// Whether every text matches.
+    #[must_use]
+    pub fn matches_everything(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|byte| byte == b'*')
+    }
+
     /// Whether the whole of `text` matches.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {

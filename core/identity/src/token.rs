@@ -9,6 +9,8 @@ use crate::caller::Pod;
 use crate::error::AuthError;
 
 const LARGEST_TOKEN: usize = 8 * 1024;
+/// What the subject of every service account begins with.
+const SUBJECT: &str = "system:serviceaccount:";
 
 /// The token in the value of an `Authorization` header.
 pub(crate) fn bearer(authorization: Option<&str>) -> Result<&str, AuthError> {
@@ -71,9 +73,17 @@ impl Default for Audiences {
 
 impl Audiences {
     pub(crate) fn meet(&self, accepted: &[String]) -> bool {
+        self.names().iter().any(|audience| accepted.contains(audience))
+    }
+
+    pub(crate) fn meet_any(&self, accepted: &[&str]) -> bool {
+        self.names().iter().any(|audience| accepted.contains(&audience.as_str()))
+    }
+
+    fn names(&self) -> &[String] {
         match self {
-            Self::One(audience) => accepted.contains(audience),
-            Self::Several(audiences) => audiences.iter().any(|audience| accepted.contains(audience)),
+            Self::One(audience) => std::slice::from_ref(audience),
+            Self::Several(audiences) => audiences,
         }
     }
 }
@@ -97,6 +107,7 @@ struct Named {
 pub(crate) struct Identity {
     pub(crate) namespace: String,
     pub(crate) service_account: String,
+    pub(crate) service_account_uid: String,
     pub(crate) pod: Option<Pod>,
 }
 
@@ -113,6 +124,55 @@ impl<'a> Token<'a> {
     }
 }
 
+/// Who issued a token, and for whom. Nobody has verified it: good only for a token that one was given by
+/// somebody trusted, such as the token that is mounted into one's own pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issuance {
+    /// Claim `iss`.
+    pub issuer: String,
+    /// Claim `aud`.
+    pub audiences: Vec<String>,
+}
+
+impl Issuance {
+    /// Reads the claims of a token.
+    ///
+    /// # Errors
+    /// [`AuthError::MalformedToken`], [`AuthError::MissingClaim`].
+    pub fn of(token: &str) -> Result<Self, AuthError> {
+        if token.len() > LARGEST_TOKEN {
+            return Err(AuthError::MalformedToken);
+        }
+        let Token { claims, .. } = Token::read(token)?;
+        if claims.iss.is_empty() {
+            return Err(AuthError::MissingClaim("iss"));
+        }
+        Ok(Self { audiences: claims.aud.names().to_vec(), issuer: claims.iss })
+    }
+}
+
+/// Whether a bearer token claims to be one of a service account, so that a [`Verifier`](crate::Verifier) should
+/// decide about it. It may still be a forgery; what is no JSON Web Token at all is something else.
+#[must_use]
+pub fn is_service_account_token(token: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Subject {
+        #[serde(default)]
+        sub: String,
+        #[serde(rename = "kubernetes.io")]
+        kubernetes: Option<IgnoredAny>,
+    }
+    let mut parts = token.split('.');
+    let (Some(_), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    if token.len() > LARGEST_TOKEN {
+        return false;
+    }
+    part::<Subject>(claims).is_ok_and(|claims| claims.kubernetes.is_some() || claims.sub.starts_with(SUBJECT))
+}
+
 /// Reads a part of a token. A part with a point in it is no base64, so a token has three parts.
 fn part<T: DeserializeOwned>(text: &str) -> Result<T, AuthError> {
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| AuthError::MalformedToken)?;
@@ -125,7 +185,7 @@ impl Claims {
         let claims = self.kubernetes.ok_or(AuthError::BadSubject)?;
         let (namespace, service_account) = self
             .sub
-            .strip_prefix("system:serviceaccount:")
+            .strip_prefix(SUBJECT)
             .and_then(|subject| subject.split_once(':'))
             .ok_or(AuthError::BadSubject)?;
         let agree = namespace == claims.namespace && service_account == claims.serviceaccount.name;
@@ -135,6 +195,7 @@ impl Claims {
         Ok(Identity {
             namespace: claims.namespace,
             service_account: claims.serviceaccount.name,
+            service_account_uid: claims.serviceaccount.uid,
             pod: claims.pod.map(|Named { name, uid }| Pod { name, uid }),
         })
     }

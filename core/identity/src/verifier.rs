@@ -28,10 +28,13 @@ pub struct Verifier {
     trust: ArcSwap<Trust>,
 }
 
-/// Keys, with the tokens that were verified with them. They are replaced together, so that no token outlives
-/// the key it was verified with, not even one whose verification is under way at that moment.
+/// Keys and issuers, with the tokens that were verified with them. They are replaced together, so that no token
+/// outlives the key it was verified with, not even one whose verification is under way at that moment.
 struct Trust {
     keys: KeySet,
+    issuers: Vec<String>,
+    /// What the API server calls itself, besides its issuers.
+    api_audiences: Vec<String>,
     verified: Cache,
 }
 
@@ -46,9 +49,12 @@ impl Verifier {
     #[must_use]
     pub fn new(config: VerifierConfig, keys: KeySet) -> Self {
         let leeway = config.leeway.min(VerifierConfig::LONGEST_LEEWAY);
-        let config = VerifierConfig { leeway, ..config };
+        let grace = config.grace.min(VerifierConfig::LONGEST_GRACE);
+        let config = VerifierConfig { leeway, grace, ..config };
         let verified = Cache::new(config.cache_entries);
-        Self { trust: ArcSwap::from_pointee(Trust { keys, verified }), config }
+        let issuers = config.issuers.clone();
+        let trust = Trust { keys, issuers, api_audiences: Vec::new(), verified };
+        Self { trust: ArcSwap::from_pointee(trust), config }
     }
 
     /// What the verifier accepts.
@@ -60,10 +66,49 @@ impl Verifier {
     /// Verifies with these keys from now on. Tokens that were verified with the present ones are verified anew,
     /// unless the keys are the same.
     pub fn replace_keys(&self, keys: KeySet) {
-        if self.trust.load().keys != keys {
-            let verified = Cache::new(self.config.cache_entries);
-            self.trust.store(Arc::new(Trust { keys, verified }));
+        if self.trust.load().keys == keys {
+            return;
         }
+        self.trust.rcu(|trust| Trust {
+            keys: keys.clone(),
+            issuers: trust.issuers.clone(),
+            api_audiences: trust.api_audiences.clone(),
+            verified: Cache::new(self.config.cache_entries),
+        });
+    }
+
+    /// Accepts these issuers from now on, and these audiences as names of their API server; as
+    /// [`Verifier::replace_keys`] otherwise.
+    pub fn replace_issuers(&self, issuers: &[String], api_audiences: &[String]) {
+        let trust = self.trust.load();
+        if trust.issuers == issuers && trust.api_audiences == api_audiences {
+            return;
+        }
+        self.trust.rcu(|trust| Trust {
+            keys: trust.keys.clone(),
+            issuers: issuers.to_vec(),
+            api_audiences: api_audiences.to_vec(),
+            verified: Cache::new(self.config.cache_entries),
+        });
+    }
+
+    /// The audiences that a token may be for at present.
+    #[must_use]
+    pub fn audiences(&self) -> Vec<String> {
+        let trust = self.trust.load();
+        let mut audiences = self.config.audiences.clone();
+        if self.config.accept_api_audience {
+            audiences.extend(trust.issuers.iter().chain(&trust.api_audiences).cloned());
+            audiences.extend(VerifierConfig::API_AUDIENCES.map(str::to_owned));
+        }
+        audiences
+    }
+
+    /// Whether there is what it takes to verify tokens: keys, and an issuer.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let trust = self.trust.load();
+        !trust.keys.is_empty() && !trust.issuers.is_empty()
     }
 
     /// Tells who sent a request with this `Authorization` header.
@@ -88,7 +133,7 @@ impl Verifier {
             return Ok(caller);
         }
 
-        let (caller, expiry) = self.verify_with(&trust.keys, token, now)?;
+        let (caller, expiry) = self.verify_with(&trust, token, now)?;
         let caller = Arc::new(caller);
         trust.verified.insert(fingerprint, Arc::clone(&caller), now, expiry.min(now + CACHE_TIME));
         Ok(caller)
@@ -96,20 +141,20 @@ impl Verifier {
 
     fn verify_with(
         &self,
-        keys: &KeySet,
+        trust: &Trust,
         token: &str,
         now: Duration,
     ) -> Result<(Caller, Duration), AuthError> {
-        if keys.is_empty() {
+        if trust.keys.is_empty() || trust.issuers.is_empty() {
             return Err(AuthError::KeysUnavailable);
         }
         let Token { header, claims, message, signature } = Token::read(token)?;
         if !is_accepted(&header.alg) {
             return Err(AuthError::UnsupportedAlgorithm);
         }
-        let key = keys.get(&header.kid).ok_or(AuthError::UnknownKey)?;
+        let key = trust.keys.get(&header.kid).ok_or(AuthError::UnknownKey)?;
         let (algorithm, key) = key.for_algorithm(&header.alg).ok_or(AuthError::UnsupportedAlgorithm)?;
-        let times = self.check_before_signature(&claims, now)?;
+        let times = self.check_before_signature(trust, &claims, now)?;
         if !crypto::verify(signature, message.as_bytes(), &key, algorithm).unwrap_or(false) {
             return Err(AuthError::BadSignature);
         }
@@ -122,28 +167,39 @@ impl Verifier {
                 refusal,
             }
         })?;
+        let issued_at = SystemTime::UNIX_EPOCH.checked_add(times.issued).ok_or(AuthError::MalformedToken)?;
         let expires_at = SystemTime::UNIX_EPOCH.checked_add(times.expiry).ok_or(AuthError::MalformedToken)?;
         let caller = Caller {
             namespace: identity.namespace,
             service_account: identity.service_account,
+            service_account_uid: identity.service_account_uid,
             pod: identity.pod,
+            issued_at,
             expires_at,
             grants,
         };
         Ok((caller, times.expiry))
     }
 
-    fn check_before_signature(&self, claims: &Claims, now: Duration) -> Result<Times, AuthError> {
-        if !self.config.issuers.contains(&claims.iss) {
+    fn check_before_signature(
+        &self,
+        trust: &Trust,
+        claims: &Claims,
+        now: Duration,
+    ) -> Result<Times, AuthError> {
+        if !trust.issuers.contains(&claims.iss) {
             return Err(AuthError::WrongIssuer);
         }
-        let for_api_server = self.config.accept_api_audience && claims.aud.meet(&self.config.issuers);
+        let names_api_server = claims.aud.meet(&trust.issuers)
+            || claims.aud.meet(&trust.api_audiences)
+            || claims.aud.meet_any(&VerifierConfig::API_AUDIENCES);
+        let for_api_server = self.config.accept_api_audience && names_api_server;
         if !for_api_server && !claims.aud.meet(&self.config.audiences) {
             return Err(AuthError::WrongAudience);
         }
         let expiry = Duration::from_secs(claims.exp.ok_or(AuthError::MissingClaim("exp"))?);
         let issued = Duration::from_secs(claims.iat.ok_or(AuthError::MissingClaim("iat"))?);
-        if expiry.saturating_add(self.config.leeway) <= now {
+        if expiry.saturating_add(self.config.leeway + self.config.grace) <= now {
             return Err(AuthError::Expired { seconds_ago: (now - expiry).as_secs() });
         }
         Ok(Times { issued, expiry, for_api_server })

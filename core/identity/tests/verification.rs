@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flipt_identity::{
-    AllowEntry, AuthError, Caller, Mode, Permission, Pod, Refusal, Verifier, VerifierConfig,
+    AllowEntry, AuthError, Caller, Issuance, Mode, Permission, Pod, Refusal, Verifier, VerifierConfig,
+    is_service_account_token,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -251,6 +252,58 @@ fn bounds_the_leeway() {
     assert!(verify(&verifier, &claims_with(&json!({ "exp": NOW - 59 }))).is_ok());
     let error = verify(&verifier, &claims_with(&json!({ "exp": NOW - 60 }))).unwrap_err();
     assert_eq!(error, AuthError::Expired { seconds_ago: 60 });
+}
+
+#[test]
+fn grace_lengthens_the_life_of_a_token_but_not_without_end() {
+    let after = |grace: u64, seconds: u64| {
+        let config = VerifierConfig { grace: Duration::from_secs(grace), ..same_pod() };
+        let verifier = Verifier::new(config, key_set(&[RSA.jwk("rsa")]));
+        let token = bearer(&RSA.token("RS256", "rsa", &claims()));
+        verifier.verify(Some(&token), at(NOW + 3000 + seconds)).is_ok()
+    };
+    assert!(after(600, 629) && !after(600, 631) && !after(0, 31));
+    assert!(after(1_000_000, 3_629) && !after(1_000_000, 3_631));
+}
+
+#[test]
+fn an_issuer_that_becomes_known_later_is_accepted_from_then_on() {
+    let config = VerifierConfig { issuers: vec![], accept_api_audience: true, ..same_pod() };
+    let verifier = Verifier::new(config, key_set(&[RSA.jwk("rsa")]));
+    assert!(!verifier.is_ready());
+    assert_eq!(verify(&verifier, &claims()).unwrap_err(), AuthError::KeysUnavailable);
+    let public = "https://oidc.example/id/1";
+    verifier.replace_issuers(&[public.to_owned()], &["k3s".to_owned()]);
+    assert!(verifier.is_ready());
+    assert_eq!(verify(&verifier, &claims()).unwrap_err(), AuthError::WrongIssuer);
+    // The API server calls itself something else than its issuer here.
+    for (audience, accepted) in
+        [("k3s", true), ("https://kubernetes.default.svc", true), (public, true), ("vault", false)]
+    {
+        let claims = claims_with(&json!({ "iss": public, "aud": [audience] }));
+        assert_eq!(verify(&verifier, &claims).is_ok(), accepted, "{audience}");
+        assert_eq!(verifier.audiences().iter().any(|known| known == audience), accepted);
+    }
+    // What was verified under the old issuer is not remembered under the new one.
+    verifier.replace_issuers(&[ISSUER.to_owned()], &[]);
+    let claims = claims_with(&json!({ "iss": public, "aud": [public] }));
+    assert_eq!(verify(&verifier, &claims).unwrap_err(), AuthError::WrongIssuer);
+}
+
+#[test]
+fn tells_tokens_of_service_accounts_from_everything_else() {
+    let signed = |claims: &Value| RSA.token("RS256", "rsa", claims);
+    assert!(is_service_account_token(&signed(&claims())));
+    assert!(is_service_account_token(&signed(&claims_with(&json!({ "kubernetes.io": null })))));
+    assert!(is_service_account_token(&signed(&claims_with(&json!({ "sub": "system:serviceaccount:a:b" })))));
+    let person = claims_with(&json!({ "kubernetes.io": null, "sub": "ada@example.com" }));
+    for token in [signed(&person).as_str(), "", "a", "a.b.c", "..", &"a".repeat(10_000), "n4bQgYhMfWWaL-qgx="]
+    {
+        assert!(!is_service_account_token(token), "{token}");
+    }
+    let own = Issuance::of(&signed(&claims())).unwrap();
+    assert_eq!((own.issuer.as_str(), own.audiences.as_slice()), (ISSUER, &["flipt".to_owned()][..]));
+    assert!(Issuance::of("a.b.c").is_err());
 }
 
 #[test]

@@ -15,6 +15,9 @@ use tokio::sync::OnceCell;
 /// How long the API server may take to serve a new kind.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Marks definitions that `make e2e` installed, and removes before the chart brings its own.
+const LABEL: &str = "flipt.io/e2e";
+
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
 /// Installs the definitions of all kinds, once, and waits until they are served.
@@ -29,9 +32,19 @@ async fn install(client: Client) {
     let definitions = Api::<CustomResourceDefinition>::all(client);
     for manifest in manifests() {
         let name = manifest.definition.metadata.name.clone().unwrap();
+        let there = definitions.get_opt(&name).await.unwrap();
+        let ours = |definition: &CustomResourceDefinition| {
+            definition.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL))
+        };
+        if there.is_some_and(|there| !ours(&there)) {
+            // Somebody's, with everything that is in it.
+            continue;
+        }
+        let mut definition = manifest.definition.clone();
+        definition.metadata.labels.get_or_insert_default().insert(LABEL.to_owned(), "definitions".to_owned());
         let patch = PatchParams::apply("flipt-e2e").force();
         definitions
-            .patch(&name, &patch, &Patch::Apply(&manifest.definition))
+            .patch(&name, &patch, &Patch::Apply(&definition))
             .await
             .unwrap_or_else(|error| panic!("the API server refuses {name}: {error}"));
         until(&format!("{name} is served"), PATIENCE, || async {

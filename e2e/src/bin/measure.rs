@@ -8,11 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flipt_e2e::{Failure, Result, S3, free_port, http};
-use flipt_model::{
-    Constraint, ConstraintType, Distribution, Flag, FlagType, Namespace, Rollout, RolloutRule, Rule, Segment,
-    Snapshot, Variant,
-};
+use flipt_e2e::{Failure, Result, S3, documents::usual_flags, free_port, http};
 use flipt_snapshots::publish::{PublishOptions, Version};
 use serde_json::json;
 use tempfile::TempDir;
@@ -40,73 +36,6 @@ async fn main() -> ExitCode {
 
 fn failed(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
     move |error| Failure::new(format!("{what}: {error}"))
-}
-
-/// Flags of a size and shape that teams have: half boolean with a segment and a share, half with variants.
-fn snapshot() -> Snapshot {
-    let segments = (0..50)
-        .map(|index| Segment {
-            key: format!("segment-{index}"),
-            name: format!("Segment {index}"),
-            constraints: vec![
-                Constraint {
-                    constraint_type: ConstraintType::String,
-                    property: "country".into(),
-                    operator: "isoneof".into(),
-                    value: r#"["DK","FI","IS","NO","SE"]"#.into(),
-                    ..Default::default()
-                },
-                Constraint {
-                    constraint_type: ConstraintType::Number,
-                    property: "age".into(),
-                    operator: "gte".into(),
-                    value: index.to_string(),
-                    ..Default::default()
-                },
-            ],
-            ..Default::default()
-        })
-        .collect();
-    let flags = (0..FLAGS)
-        .map(|index| {
-            let segment = vec![format!("segment-{}", index % 50)];
-            let base = Flag {
-                key: format!("flag-{index:04}"),
-                name: format!("Flag number {index}"),
-                description: "What it is for, and whom to ask before it is removed.".into(),
-                enabled: true,
-                ..Default::default()
-            };
-            if index % 2 == 0 {
-                let segment =
-                    RolloutRule::Segment { segments: segment, operator: Default::default(), value: true };
-                let share = RolloutRule::Threshold { percentage: 25.0, value: true };
-                let rollouts = [segment, share]
-                    .into_iter()
-                    .zip(1..)
-                    .map(|(rule, rank)| Rollout { rank, rule, ..Default::default() })
-                    .collect();
-                return Flag { flag_type: FlagType::Boolean, rollouts, ..base };
-            }
-            let variant = |key: &str| Variant {
-                key: key.into(),
-                attachment: r#"{"colour":"blue"}"#.into(),
-                ..Default::default()
-            };
-            let share = |key: &str| Distribution { variant: key.into(), rollout: 50.0 };
-            Flag {
-                variants: vec![variant("control"), variant("treatment")],
-                rules: vec![Rule {
-                    rank: 1,
-                    segments: segment,
-                    distributions: vec![share("control"), share("treatment")],
-                    ..Default::default()
-                }],
-                ..base
-            }
-        })
-        .collect();
-    Snapshot { namespaces: vec![Namespace { key: "default".into(), flags, segments, ..Default::default() }] }
 }
 
 struct Running {
@@ -186,7 +115,7 @@ async fn measure(program: &Path) -> Result<()> {
     let store = s3.store("flags/size").await?;
     let version = Version { epoch: "measure".to_owned(), revision: 1 };
     let published =
-        flipt_snapshots::publish(&*store, "default", snapshot(), version, PublishOptions::default())
+        flipt_snapshots::publish(&*store, "default", usual_flags(FLAGS), version, PublishOptions::default())
             .await
             .map_err(|error| Failure::new(error.to_string()))?;
 

@@ -15,7 +15,7 @@ pub(crate) async fn admit(
     request: impl FnOnce() -> Result<Asked, Error> + Send,
 ) -> Result<Caller, Error> {
     match guard.authenticate(service, &credentials::from_http(headers)).await {
-        Ok(caller) if guard.asks_for_request(&caller) => {
+        Ok(caller) if guard.asks_for_request(&caller, service) => {
             guard.check(&caller, service, headers, &request()?)?;
             Ok(caller)
         }

@@ -48,3 +48,10 @@ pub(crate) async fn create_token(
 ) -> Result<pb::CreateTokenResponse, Error> {
     api.authentications.create_token(request).await
 }
+
+pub(crate) async fn verify_service_account(
+    api: &Api,
+    request: &pb::VerifyServiceAccountRequest,
+) -> Result<pb::VerifyServiceAccountResponse, Error> {
+    api.authentications.verify_service_account(request).await
+}

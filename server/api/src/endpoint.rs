@@ -25,11 +25,15 @@ pub(crate) enum Endpoint {
     ClientSnapshot,
     /// The same again after every change (v2 spec, section 4.3).
     ClientStream,
+    /// Which state of an environment is the current one, as a bucket says it.
+    PublishedPointer,
+    /// The state of an environment, as it stands in a bucket.
+    PublishedObject,
 }
 
 impl Endpoint {
     /// Every such path.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Health,
         Self::Livez,
         Self::Readyz,
@@ -40,6 +44,8 @@ impl Endpoint {
         Self::Snapshot,
         Self::ClientSnapshot,
         Self::ClientStream,
+        Self::PublishedPointer,
+        Self::PublishedObject,
     ];
 
     /// The path without its leading slash; `{name}` stands for a value.
@@ -55,6 +61,8 @@ impl Endpoint {
             Self::Snapshot => "internal/v1/evaluation/snapshot/namespace/{key}",
             Self::ClientSnapshot => "client/v2/environments/{environment_key}/namespaces/{key}/snapshot",
             Self::ClientStream => "client/v2/environments/{environment_key}/namespaces/{key}/stream",
+            Self::PublishedPointer => "snapshots/v1/{environment_key}/current.json",
+            Self::PublishedObject => "snapshots/v1/{environment_key}/objects/sha256/{folder}/{name}",
         }
     }
 

@@ -11,6 +11,7 @@ use flipt_auth::{Asked as Message, CrossOrigin, Guard, cookies, credentials};
 use flipt_proto::{
     client as v2,
     evaluation::{EvaluationNamespaceSnapshot, EvaluationNamespaceSnapshotRequest},
+    flipt::ListNamespaceRequest,
 };
 use flipt_serving::{
     Body, Code, Error, EvaluationHttp, HttpService, Open,
@@ -34,7 +35,9 @@ use crate::{
     data, deadline,
     endpoint::Endpoint,
     form::Form,
-    meta, openapi, pretty, query,
+    meta, openapi, pretty,
+    published::later,
+    query,
     rest::{Bindings, Found},
     transcode::Parameters,
 };
@@ -245,6 +248,9 @@ impl ServerHttp {
                 self.client_snapshot(head, environment, key).await,
                 Some(v2::EvaluationNamespaceSnapshot::full_name()),
             ),
+            (Endpoint::PublishedPointer | Endpoint::PublishedObject, _) => {
+                return self.published(endpoint, head, values).await.into();
+            }
             (Endpoint::Information, _) => (self.about(head, &self.api.about.info).await, None),
             (Endpoint::Configuration, _) => (self.about(head, &self.api.about.configuration).await, None),
             // The others were answered before.
@@ -260,6 +266,36 @@ impl ServerHttp {
             || encoded(&EvaluationNamespaceSnapshotRequest { key: key.to_owned(), ..Default::default() });
         admit(&self.guard, data::SERVICE, &head.headers, message).await?;
         data::rest(&self.api, key, &head.headers).await
+    }
+
+    /// What a bucket would hold, if this server published to it. It is about every namespace, so a token of one
+    /// does not open it.
+    async fn published(&self, endpoint: Endpoint, head: &Parts, values: &[&str]) -> Response<Full<Bytes>> {
+        let answering = async {
+            require_get(head)?;
+            let message = || encoded(&ListNamespaceRequest::default());
+            admit(&self.guard, data::SERVICE, &head.headers, message).await?;
+            let permit = match self.api.turnstile.enter() {
+                Ok(permit) => permit,
+                Err(busy) => return Ok(busy),
+            };
+            let answering = async {
+                match (endpoint, values) {
+                    (Endpoint::PublishedPointer, [key]) => {
+                        self.api.published_pointer(key, &head.headers, permit).await
+                    }
+                    (Endpoint::PublishedObject, [key, folder, name]) => {
+                        self.api.published_object(key, folder, name, permit).await
+                    }
+                    _ => Ok(not_found_reply()),
+                }
+            };
+            tokio::time::timeout(TIMEOUT, answering).await.unwrap_or_else(|_| Err(no_answer()))
+        };
+        answering.await.unwrap_or_else(|error: Error| match error.code {
+            Code::Unavailable => later(error_reply(&error)),
+            _ => error_reply(&error),
+        })
     }
 
     async fn client_snapshot(
@@ -359,12 +395,13 @@ impl ServerHttp {
         let answering = (binding.invoke)(&self.api, &caller, &body, &parameters);
         match tokio::time::timeout(TIMEOUT, answering).await {
             Ok(answer) => Ok(Answered { response: json_reply(answer?), message: Some((binding.answer)()) }),
-            Err(_) => Err(Error::new(
-                Code::Unavailable,
-                format!("no answer from the database within {} s", TIMEOUT.as_secs()),
-            )),
+            Err(_) => Err(no_answer()),
         }
     }
+}
+
+fn no_answer() -> Error {
+    Error::new(Code::Unavailable, format!("no answer from the database within {} s", TIMEOUT.as_secs()))
 }
 
 fn require_get(head: &Parts) -> Result<(), Error> {

@@ -26,6 +26,7 @@ mod namespaces;
 mod openapi;
 mod ownership;
 mod pretty;
+mod published;
 mod query;
 mod rest;
 mod rollouts;
@@ -45,6 +46,7 @@ use std::{
 
 use flipt_auth::Authentications;
 use flipt_serving::{Code, Error, EvaluationMetrics, Evaluator};
+use flipt_snapshots::SigningKey;
 use flipt_store::{Environment, Environments, Store};
 use tokio::sync::watch;
 
@@ -52,6 +54,7 @@ pub use cors::Cors;
 pub(crate) use error::Fails;
 pub use http::ServerHttp;
 pub use meta::About;
+use published::{Published, Turnstile};
 use snapshots::Snapshots;
 
 /// What every handler works with.
@@ -66,6 +69,11 @@ pub struct Api {
     read_only: bool,
     /// Snapshots of each environment, by its key.
     snapshots: Arc<BTreeMap<String, Snapshots>>,
+    /// Whole environments as they stand in a bucket, by their keys.
+    published: Arc<BTreeMap<String, Published>>,
+    /// Signs their pointers.
+    signing_key: Option<Arc<SigningKey>>,
+    turnstile: Turnstile,
     /// Turns true when the server ends; streams end then.
     stopping: watch::Receiver<bool>,
 }
@@ -82,6 +90,7 @@ impl Api {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let snapshots = environments.iter().map(|(key, _)| (key.to_owned(), Snapshots::default())).collect();
+        let published = environments.iter().map(|(key, _)| (key.to_owned(), Published::default())).collect();
         let store = Arc::clone(environments.default_store());
         let source = Arc::new(source::LiveEnvironment::default_of(&environments));
         Self {
@@ -92,6 +101,9 @@ impl Api {
             evaluator: Evaluator::new(source, metrics),
             read_only,
             snapshots: Arc::new(snapshots),
+            published: Arc::new(published),
+            signing_key: None,
+            turnstile: Turnstile::default(),
             stopping,
         }
     }
@@ -109,6 +121,12 @@ impl Api {
     #[must_use]
     pub fn with_polling(self, interval: Duration) -> Self {
         Self { evaluator: self.evaluator.with_polling(interval), ..self }
+    }
+
+    /// The same, signing the pointers of snapshots.
+    #[must_use]
+    pub fn with_signing(self, key: Arc<SigningKey>) -> Self {
+        Self { signing_key: Some(key), ..self }
     }
 
     /// Evaluates on the store's current state.

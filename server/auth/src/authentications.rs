@@ -7,11 +7,11 @@ use std::{
 
 use flipt_config::Authentication as Config;
 use flipt_proto::{auth as pb, to_unix_micros};
-use flipt_serving::{Code, Error};
+use flipt_serving::{Code, Error, exchanged};
 use flipt_store::{AuthenticationPage, AuthenticationStore, StoreError};
 use prost_types::Timestamp;
 
-use crate::client_token;
+use crate::{ServiceAccounts, client_token};
 
 /// Longest time that looking up credentials may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +27,7 @@ const LATEST_SECOND: i64 = 253_402_300_799;
 pub struct Authentications {
     pub(crate) store: Arc<dyn AuthenticationStore>,
     config: Arc<Config>,
+    service_accounts: Option<Arc<ServiceAccounts>>,
 }
 
 /// Microseconds since the Unix epoch.
@@ -72,7 +73,34 @@ impl Authentications {
     /// Credentials in this store, under these rules.
     #[must_use]
     pub fn new(store: Arc<dyn AuthenticationStore>, config: Config) -> Self {
-        Self { store, config: Arc::new(config) }
+        Self { store, config: Arc::new(config), service_accounts: None }
+    }
+
+    /// Accepts service account tokens, too.
+    #[must_use]
+    pub fn with_service_accounts(self, service_accounts: Option<Arc<ServiceAccounts>>) -> Self {
+        Self { service_accounts, ..self }
+    }
+
+    /// What verifies service account tokens, if they are accepted.
+    pub(crate) const fn service_accounts(&self) -> Option<&Arc<ServiceAccounts>> {
+        self.service_accounts.as_ref()
+    }
+
+    /// Exchanges a service account token for a client token, which is the same one: nothing is stored.
+    ///
+    /// # Errors
+    /// Those of [`ServiceAccounts::verify`]; [`Code::NotFound`] if the method is not enabled.
+    pub async fn verify_service_account(
+        &self,
+        request: &pb::VerifyServiceAccountRequest,
+    ) -> Result<pb::VerifyServiceAccountResponse, Error> {
+        let Some(accounts) = &self.service_accounts else {
+            return Err(Error::new(Code::NotFound, "authentication.methods.kubernetes is not enabled"));
+        };
+        let token = request.service_account_token.trim();
+        let caller = accounts.verify(token).await?;
+        Ok(exchanged(&caller, token))
     }
 
     /// The rules.
@@ -163,6 +191,10 @@ impl Authentications {
         authentication: &pb::Authentication,
         request: &pb::ExpireAuthenticationSelfRequest,
     ) -> Result<(), Error> {
+        if authentication.method == pb::Method::Kubernetes as i32 {
+            let message = "a service account token cannot be ended here: it ends by itself, or with its pod";
+            return Err(Error::new(Code::InvalidArgument, message));
+        }
         let expires_at = match &request.expires_at {
             Some(timestamp) => instant("expiresAt", timestamp)?,
             // A microsecond ago, so that the caller finds them expired at once.

@@ -97,7 +97,7 @@ async fn admit(guard: &Guard, mut request: Request<Body>) -> Result<Request<Body
         _ => return Err(Status::unimplemented(format!("unknown service {service}"))),
     };
     let caller = guard.authenticate(service, request.headers()).await?;
-    if guard.asks_for_request(&caller) {
+    if guard.asks_for_request(&caller, service) {
         let (head, body) = request.into_parts();
         let body = read(body).await?;
         let asked = Asked { message, bytes: first_message(&body)?.to_vec() };

@@ -6,10 +6,12 @@ use flipt_proto::auth as pb;
 use flipt_serving::{Code, Error};
 use http::{HeaderMap, HeaderValue};
 
-use crate::{Asked, Authentications, credentials::Credentials, scope, services};
+use crate::{
+    Asked, Authentications, ServiceAccounts, credentials::Credentials, permissions, scope, services,
+};
 
 /// Header that names the environment of a request (v2 spec, section 3.3).
-const ENVIRONMENT: &str = "x-flipt-environment";
+pub(crate) const ENVIRONMENT: &str = "x-flipt-environment";
 
 /// Who is calling.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +21,17 @@ pub enum Caller {
     Unknown,
     /// Describes a caller whose credentials are good.
     Known(Arc<pb::Authentication>),
+    /// Describes a service account whose token is good.
+    ServiceAccount(Arc<ServiceAccount>),
+}
+
+/// A service account that calls.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceAccount {
+    /// Who it is, and what it may do.
+    pub caller: Arc<flipt_identity::Caller>,
+    /// The same as credentials.
+    pub authentication: pb::Authentication,
 }
 
 impl Caller {
@@ -29,6 +42,7 @@ impl Caller {
     pub fn require(&self) -> Result<&pb::Authentication, Error> {
         match self {
             Self::Known(authentication) => Ok(authentication),
+            Self::ServiceAccount(account) => Ok(&account.authentication),
             Self::Unknown => Err(refusal()),
         }
     }
@@ -55,7 +69,8 @@ fn refuse(service: &str, reason: &str) -> Error {
 ///
 /// # Guarantees
 /// - A service that is not known to be open is closed.
-/// - What a refused caller is told does not depend on what was wrong.
+/// - What a refused caller is told does not depend on what was wrong, but for service account tokens: what is
+///   wrong with them is no secret to who holds one.
 #[derive(Clone)]
 pub struct Guard {
     authentications: Authentications,
@@ -88,24 +103,48 @@ impl Guard {
             return Ok(Caller::Unknown);
         }
         match Credentials::of(metadata) {
-            Credentials::ClientToken(token) => match self.authentications.of_client_token(&token).await? {
-                Ok(authentication) => Ok(Caller::Known(Arc::new(authentication))),
-                Err(reason) => Err(refuse(service, reason)),
-            },
+            Credentials::ClientToken(token) => {
+                if let Some(accounts) = self.authentications.service_accounts()
+                    && flipt_identity::is_service_account_token(&token)
+                {
+                    return Self::service_account(accounts, &token, service).await;
+                }
+                match self.authentications.of_client_token(&token).await? {
+                    Ok(authentication) => Ok(Caller::Known(Arc::new(authentication))),
+                    Err(reason) => Err(refuse(service, reason)),
+                }
+            }
             Credentials::Nothing => Err(refuse(service, "no credentials of an accepted kind")),
         }
     }
 
-    /// Whether the decision about this caller depends on what it asks for.
+    async fn service_account(
+        accounts: &ServiceAccounts,
+        token: &str,
+        service: &str,
+    ) -> Result<Caller, Error> {
+        let caller = accounts.verify(token).await.inspect_err(|error| {
+            tracing::warn!(grpc.service = service, reason = %error, "service account token not accepted");
+        })?;
+        let authentication = flipt_serving::authentication(&caller, token);
+        Ok(Caller::ServiceAccount(Arc::new(ServiceAccount { caller, authentication })))
+    }
+
+    /// Whether the decision about this caller depends on what it asks of a service.
     #[must_use]
-    pub fn asks_for_request(&self, caller: &Caller) -> bool {
-        matches!(caller, Caller::Known(authentication) if scope::of(authentication).is_some())
+    pub fn asks_for_request(&self, caller: &Caller, service: &str) -> bool {
+        match caller {
+            Caller::Unknown => false,
+            Caller::Known(authentication) => scope::of(authentication).is_some(),
+            Caller::ServiceAccount(account) => !permissions::may_do_anything(&account.caller, service),
+        }
     }
 
     /// Decides whether an authenticated caller may ask this of a service.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`], as Flipt answers it.
+    /// [`Code::Unauthenticated`] for tokens of one namespace, as Flipt answers it; [`Code::PermissionDenied`] for
+    /// service accounts.
     pub fn check(
         &self,
         caller: &Caller,
@@ -113,7 +152,16 @@ impl Guard {
         metadata: &HeaderMap,
         asked: &Asked,
     ) -> Result<(), Error> {
-        let Caller::Known(authentication) = caller else { return Ok(()) };
+        let authentication = match caller {
+            Caller::Unknown => return Ok(()),
+            Caller::Known(authentication) => authentication,
+            Caller::ServiceAccount(account) => {
+                return permissions::check(&account.caller, service, metadata, asked, &self.others)
+                    .inspect_err(|error| {
+                        tracing::warn!(grpc.service = service, reason = %error, "service account not allowed");
+                    });
+            }
+        };
         let Some(scope) = scope::of(authentication) else { return Ok(()) };
         let names = |value: &HeaderValue| value.to_str().is_ok_and(|key| self.others.contains(key));
         let elsewhere = || metadata.get_all(ENVIRONMENT).iter().any(names);

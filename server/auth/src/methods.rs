@@ -5,6 +5,8 @@ use prost_types::{Struct, Value, value::Kind};
 
 use crate::Authentications;
 
+/// Service that exchanges service account tokens.
+const KUBERNETES_SERVICE: &str = "flipt.auth.AuthenticationMethodKubernetesService";
 /// Service of static tokens.
 const TOKEN_SERVICE: &str = "flipt.auth.AuthenticationMethodTokenService";
 
@@ -30,7 +32,7 @@ impl Authentications {
                 info(pb::Method::Token, self.config().token.is_some(), None),
                 info(pb::Method::Github, false, Some(paths)),
                 info(pb::Method::Oidc, false, Some(providers)),
-                info(pb::Method::Kubernetes, false, None),
+                info(pb::Method::Kubernetes, self.service_accounts().is_some(), None),
                 info(pb::Method::Jwt, false, None),
             ],
         }
@@ -39,9 +41,10 @@ impl Authentications {
     /// Whether a service answers at all: those of methods do while their method is enabled.
     #[must_use]
     pub fn offers(&self, service: &str) -> bool {
-        match service.strip_prefix("flipt.auth.AuthenticationMethod") {
-            Some(_) => service == TOKEN_SERVICE && self.config().token.is_some(),
-            None => true,
+        match service {
+            TOKEN_SERVICE => self.config().token.is_some(),
+            KUBERNETES_SERVICE => self.service_accounts().is_some(),
+            _ => !service.starts_with("flipt.auth.AuthenticationMethod"),
         }
     }
 }

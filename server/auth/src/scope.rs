@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use flipt_proto::auth as pb;
+use flipt_proto::{auth as pb, ownership::ResourceKind};
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 
 use crate::{services, static_token};
@@ -73,18 +73,52 @@ pub(crate) fn objection(
         .then_some("the token is bound to a namespace of the default environment")
 }
 
-fn decode(asked: &Asked) -> Option<DynamicMessage> {
+pub(crate) fn decode(asked: &Asked) -> Option<DynamicMessage> {
     let descriptor = POOL.get_message_by_name(&asked.message)?;
     DynamicMessage::decode(descriptor, asked.bytes.as_slice()).ok()
 }
 
 /// The environments that a request names.
-fn environments(message: &DynamicMessage) -> Vec<String> {
+pub(crate) fn environments(message: &DynamicMessage) -> Vec<String> {
     let named =
         |message: &DynamicMessage| message.get_field_by_name("environment_key")?.as_str().map(str::to_owned);
     let entries = message.get_field_by_name("requests");
     let entries = entries.iter().filter_map(|entries| entries.as_list()).flatten();
     entries.filter_map(Value::as_message).chain([message]).filter_map(named).collect()
+}
+
+/// All namespaces that a request is about; `None` if it is not about certain ones.
+pub(crate) fn namespaces(message: &DynamicMessage) -> Option<Vec<String>> {
+    let one = |namespace: Option<String>| namespace.map(|namespace| vec![namespace]);
+    match message.descriptor().full_name() {
+        "flipt.evaluation.BatchEvaluationRequest" => {
+            let entries = message.get_field_by_name("requests")?;
+            let entries = entries.as_list()?.iter();
+            let all: Option<Vec<String>> =
+                entries.map(|entry| text(entry.as_message()?, "namespace_key")).collect();
+            all.filter(|all| !all.is_empty())
+        }
+        "environments.GetNamespaceRequest"
+        | "environments.UpdateNamespaceRequest"
+        | "environments.DeleteNamespaceRequest" => one(text(message, "key")),
+        // Who claims a namespace names it like any other resource.
+        "flipt.ownership.ApplyRequest" if message.has_field_by_name("namespace") => {
+            let desired = message.get_field_by_name("namespace")?;
+            one(text(desired.as_message()?, "key"))
+        }
+        "flipt.ownership.ReleaseRequest"
+            if message.get_field_by_name("kind")?.as_enum_number()
+                == Some(ResourceKind::Namespace as i32) =>
+        {
+            one(text(message, "key"))
+        }
+        // An empty namespace means all of them here.
+        "flipt.ownership.ListManagedRequest" => {
+            let key = message.get_field_by_name("namespace_key")?.as_str()?.to_owned();
+            (!key.is_empty()).then(|| vec![key])
+        }
+        _ => one(namespace(message)),
+    }
 }
 
 /// The one namespace that a request is about.
@@ -115,6 +149,16 @@ fn text(message: &DynamicMessage, field: &str) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         _ => None,
     }
+}
+
+/// Every method of a service with the full name of its request's message.
+#[cfg(test)]
+pub(crate) fn calls(service: &str) -> Vec<(String, String)> {
+    let service = POOL.get_service_by_name(service).unwrap();
+    let name = |method: prost_reflect::MethodDescriptor| {
+        (method.name().to_owned(), method.input().full_name().to_owned())
+    };
+    service.methods().map(name).collect()
 }
 
 #[cfg(test)]

@@ -94,43 +94,120 @@ pub(crate) struct RemoteOptions {
 pub(crate) struct ExportOptions {
     /// Where to: a file (.yml, .yaml, .json), or s3://bucket/prefix or file:///folder to publish a snapshot
     /// that sidecars follow. Standard output if absent.
-    #[arg(short, long, value_name = "FILE or URL")]
+    #[arg(short, long, env = "FLIPT_EXPORT_OUTPUT", value_name = "FILE or URL")]
     pub(crate) output: Option<String>,
 
     #[command(flatten)]
     pub(crate) remote: RemoteOptions,
 
-    /// Namespaces to export, comma-separated.
-    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    /// Namespaces to export, comma-separated. For a snapshot, `*` in them stands for any text.
+    #[arg(long, env = "FLIPT_EXPORT_NAMESPACES", value_name = "KEYS", value_delimiter = ',')]
     pub(crate) namespaces: Option<Vec<String>>,
 
     #[arg(short, long, value_name = "KEYS", value_delimiter = ',', hide = true)]
     pub(crate) namespace: Option<Vec<String>>,
 
     /// Export every namespace.
-    #[arg(long)]
+    #[arg(long, env = "FLIPT_EXPORT_ALL_NAMESPACES")]
     pub(crate) all_namespaces: bool,
 
     /// Put namespaces, flags, segments and variants in key order.
     #[arg(long)]
     pub(crate) sort_by_key: bool,
 
-    /// Snapshot only: environment to publish as.
-    #[arg(long, value_name = "KEY", default_value = flipt_model::DEFAULT_ENVIRONMENT)]
+    /// Snapshot only: running server to read the state of, http:// or https:// with host and port, instead of the
+    /// configured database.
+    #[arg(long, env = "FLIPT_EXPORT_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Snapshot only: file with the token for the server.
+    #[arg(long, env = "FLIPT_EXPORT_SERVER_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) server_token_file: Option<PathBuf>,
+
+    /// Snapshot only: file with the certificates (PEM) to trust for the server, instead of those of the machine.
+    #[arg(long, env = "FLIPT_EXPORT_SERVER_CA_FILE", value_name = "FILE")]
+    pub(crate) server_ca_file: Option<PathBuf>,
+
+    /// Snapshot only: environment to read from the server, and to publish as.
+    #[arg(long, env = "FLIPT_EXPORT_ENVIRONMENT", value_name = "KEY", default_value = flipt_model::DEFAULT_ENVIRONMENT)]
     pub(crate) environment: String,
 
     /// Snapshot only: begin a new history, for a database restored from a backup, or one that replaces another;
-    /// sidecars follow if they trust the change of epoch.
-    #[arg(long)]
+    /// sidecars follow if the snapshot is signed, or if they trust the change of epoch. With --server, the server's
+    /// own history is published over another one.
+    #[arg(long, env = "FLIPT_EXPORT_NEW_EPOCH")]
     pub(crate) new_epoch: bool,
 
     /// Snapshot only: refuse if the number of flags shrinks by more than this many percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    #[arg(long, env = "FLIPT_EXPORT_GUARD_MAX_SHRINK", value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub(crate) guard_max_shrink: u8,
 
     /// Snapshot only: publish a snapshot without flags over one that has some.
-    #[arg(long)]
+    #[arg(long, env = "FLIPT_EXPORT_GUARD_ALLOW_EMPTY")]
     pub(crate) guard_allow_empty: bool,
+
+    /// Snapshot only: how many published revisions keep their objects.
+    #[arg(long, env = "FLIPT_EXPORT_KEEP_REVISIONS", value_name = "NUMBER", default_value_t = 50)]
+    pub(crate) keep_revisions: usize,
+
+    /// Snapshot only: how long everything is kept in any case.
+    #[arg(long, env = "FLIPT_EXPORT_KEEP_AGE", value_name = "DURATION", default_value = "168h", value_parser = time)]
+    pub(crate) keep_age: Duration,
+
+    /// Snapshot only: what to write, comma-separated: native, which sidecars read, and features, the files that a
+    /// stock Flipt with object storage reads.
+    #[arg(
+        long,
+        env = "FLIPT_EXPORT_FORMATS",
+        value_name = "FORMATS",
+        default_value = "native,features",
+        value_delimiter = ','
+    )]
+    pub(crate) formats: Vec<Format>,
+
+    /// Snapshot only: whether writes are conditional: auto does without them on a store that has none, on fails
+    /// there, off never uses them.
+    #[arg(long, env = "FLIPT_EXPORT_CONDITIONAL_WRITES", value_name = "CHOICE", default_value = "auto")]
+    pub(crate) conditional_writes: Conditional,
+
+    /// Snapshot only: file with the Ed25519 key (PEM) to sign with.
+    #[arg(long, env = "FLIPT_EXPORT_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub(crate) signing_key_file: Option<PathBuf>,
+
+    /// Snapshot only: file for one line of JSON about how the publication ended; /dev/termination-log, which
+    /// Kubernetes reads, if no name is given.
+    #[arg(
+        long,
+        env = "FLIPT_EXPORT_RECEIPT_FILE",
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "/dev/termination-log"
+    )]
+    pub(crate) receipt_file: Option<PathBuf>,
+
+    /// Snapshot only: longest time for everything.
+    #[arg(long, env = "FLIPT_EXPORT_TIMEOUT", value_name = "DURATION", default_value = "100s", value_parser = interval)]
+    pub(crate) timeout: Duration,
+}
+
+/// What a publication writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Snapshots for sidecars.
+    Native,
+    /// Files for a stock Flipt.
+    Features,
+}
+
+/// Whether writes are conditional.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Conditional {
+    /// Where the store knows them.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 impl ExportOptions {
@@ -277,12 +354,17 @@ pub(crate) struct EvaluateOptions {
     pub(crate) interval: Duration,
 }
 
+/// A duration as Go writes it.
+fn time(text: &str) -> Result<Duration, String> {
+    flipt_config::parse_duration(text)
+        .ok_or_else(|| format!("time: invalid duration {text:?}, expected one such as 500ms, 15s or 1h30m"))
+}
+
 /// A duration as Go writes it, longer than nothing.
 fn interval(text: &str) -> Result<Duration, String> {
-    match flipt_config::parse_duration(text) {
-        Some(duration) if !duration.is_zero() => Ok(duration),
-        Some(_) => Err("expected more than 0".to_owned()),
-        None => Err(format!("time: invalid duration {text:?}, expected one such as 500ms, 15s or 1h30m")),
+    match time(text)? {
+        Duration::ZERO => Err("expected more than 0".to_owned()),
+        duration => Ok(duration),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `flipt export`: flags as documents, or as a published snapshot.
+//! `flipt export`: flags as documents.
 
 use std::{io::Write as _, path::Path, process::ExitCode};
 
@@ -8,20 +8,11 @@ use flipt_model::{
     document::{Encoding, sort_by_key, write},
     validation::go_quote,
 };
-use flipt_snapshots::{
-    Location,
-    publish::{Guard, PublishError, PublishOptions, Published},
-};
-use flipt_store::SqlStore;
 
 use crate::{
     arguments::ExportOptions, atomic_file, config::Sources, database, environment, failure::Failure, logging,
-    progress::Progress, publisher, remote,
+    progress::Progress, publication, remote,
 };
-
-/// Exit codes of a publication, which job controllers tell apart (design, section 4.4).
-const REFUSED_BY_GUARD: u8 = 3;
-const STORE_FAILED: u8 = 5;
 
 /// Exports to standard output, a file, or a place that sidecars follow.
 pub(crate) async fn run(sources: &Sources, options: ExportOptions) -> Result<ExitCode, Failure> {
@@ -32,9 +23,12 @@ pub(crate) async fn run(sources: &Sources, options: ExportOptions) -> Result<Exi
     let is_remote = !options.remote.address.is_empty();
     match options.output.as_deref() {
         Some(url) if url.contains("://") && is_remote => Err(Failure::new(format!(
-            "publishing to {url} needs the database with its revision: leave out --address, or export to a file"
+            "publishing to {url} needs the state with its revision: give the server with --server instead of --address, or export to a file"
         ))),
-        Some(url) if url.contains("://") => publish(&sources.load_and_log(false)?, url, &options).await,
+        Some(url) if url.contains("://") => publication::run(sources, url, &options).await,
+        _ if options.server.is_some() => Err(Failure::new(
+            "--server needs --output with a URL to publish to; for documents there is --address",
+        )),
         output => document(sources, output, &options).await,
     }
 }
@@ -119,71 +113,4 @@ async fn from_server(options: &ExportOptions) -> Result<Vec<Namespace>, Failure>
     } else {
         remote::read::selected(&client, &keys(options), &progress).await
     }
-}
-
-async fn publish(config: &Config, url: &str, options: &ExportOptions) -> Result<ExitCode, Failure> {
-    if !options.all_namespaces {
-        return Err(Failure::new(
-            "a snapshot holds every namespace: publishing to a URL needs --all-namespaces",
-        ));
-    }
-    let location: Location = url.parse().map_err(Failure::new)?;
-    let target =
-        flipt_snapshots::open(&location).await.map_err(|error| Failure::with_code(STORE_FAILED, error))?;
-    let store = SqlStore::open(database::open_existing(config).await?).await.map_err(Failure::new)?;
-    if options.new_epoch {
-        store.start_new_epoch().await.map_err(Failure::new)?;
-    }
-    let (state, version) = store.read_state().await.map_err(Failure::new)?;
-    let publication = PublishOptions {
-        writer: publisher::WRITER.to_owned(),
-        features: publisher::feature_files(&state),
-        new_epoch: options.new_epoch,
-        guard: Some(Guard {
-            allow_empty: options.guard_allow_empty,
-            max_shrink_percent: options.guard_max_shrink,
-        }),
-        ..Default::default()
-    };
-    let version = flipt_snapshots::publish::Version { epoch: version.epoch, revision: version.revision };
-    let published =
-        flipt_snapshots::publish(&*target, &options.environment, state, version, publication).await;
-    let overtaken = match &published {
-        // Between our reading and now, the server may have published something newer of the same database.
-        Err(PublishError::RevisionRegressed { current, .. }) => {
-            *current <= store.read_state().await.map_err(Failure::new)?.1.revision
-        }
-        _ => false,
-    };
-    store.close().await;
-    if overtaken {
-        println!("{}", serde_json::json!({ "changed": false, "superseded": true }));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let published = published.map_err(|error| match error {
-        PublishError::Guarded { .. } => Failure::with_code(REFUSED_BY_GUARD, error),
-        PublishError::Store(_) => Failure::with_code(STORE_FAILED, error),
-        other => Failure::new(other),
-    })?;
-    for warning in &published.warnings {
-        tracing::warn!(warning, "publication is not complete");
-    }
-    println!("{}", receipt(&published));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// One line of JSON about a publication.
-fn receipt(published: &Published) -> serde_json::Value {
-    let pointer = &published.pointer;
-    serde_json::json!({
-        "changed": published.changed,
-        "superseded": published.superseded,
-        "revision": pointer.revision,
-        "epoch": pointer.epoch,
-        "digest": pointer.digest.to_string(),
-        "objectKey": published.object_key,
-        "size": pointer.size,
-        "flags": pointer.counts.flags,
-        "namespaces": pointer.counts.namespaces,
-    })
 }

@@ -23,6 +23,7 @@ mod import;
 mod logging;
 mod migrate;
 mod progress;
+mod publication;
 mod publisher;
 mod reference;
 mod reflection;

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use flipt_config::Snapshots;
 use flipt_model::{Snapshot, document};
 use flipt_snapshots::{
-    Location, Store as SnapshotStore,
+    Location, SigningKey, Store as SnapshotStore,
     format::feature_file_is_valid,
     publish::{PublishError, PublishOptions, Version},
 };
@@ -50,13 +50,19 @@ pub(crate) struct Publisher {
     environment: Arc<dyn Environment>,
     location: Location,
     settings: Snapshots,
+    signing_key: Option<Arc<SigningKey>>,
     results: Option<IntCounterVec>,
     revision: Option<IntGaugeVec>,
 }
 
 impl Publisher {
-    /// A publisher for each environment, if publishing is configured.
-    pub(crate) fn all(environments: &Environments, settings: &Snapshots, registry: &Registry) -> Vec<Self> {
+    /// A publisher for each environment, if publishing is configured. They sign with this key.
+    pub(crate) fn all(
+        environments: &Environments,
+        settings: &Snapshots,
+        signing_key: Option<&Arc<SigningKey>>,
+        registry: &Registry,
+    ) -> Vec<Self> {
         let Some(location) = &settings.publish else { return Vec::new() };
         let results = IntCounterVec::new(
             Opts::new("flipt_publications_total", "Publications of snapshots, by result."),
@@ -79,6 +85,7 @@ impl Publisher {
                     features: settings.features && key == environments.default_key(),
                     ..settings.clone()
                 },
+                signing_key: signing_key.cloned(),
                 results: results.clone(),
                 revision: revision.clone(),
             })
@@ -162,6 +169,7 @@ impl Publisher {
         let options = PublishOptions {
             writer: WRITER.to_owned(),
             features: if self.settings.features { feature_files(&state) } else { Vec::new() },
+            signing_key: self.signing_key.clone(),
             ..Default::default()
         };
         let revision = version.revision;

@@ -3,6 +3,7 @@
 use flipt_auth::Authentications;
 use flipt_proto::{
     auth::{
+        authentication_method_kubernetes_service_server as kubernetes,
         authentication_method_token_service_server as token, authentication_service_server as authentication,
         public_authentication_service_server as public_authentication,
     },
@@ -23,6 +24,7 @@ const SERVICES: [&str; 14] = [
     environments::SERVICE_NAME,
     evaluation::SERVICE_NAME,
     flipt::SERVICE_NAME,
+    kubernetes::SERVICE_NAME,
     metadata::SERVICE_NAME,
     ofrep::SERVICE_NAME,
     ownership::SERVICE_NAME,

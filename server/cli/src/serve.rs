@@ -3,9 +3,10 @@
 use std::{future::Future, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use flipt_api::{Api, Cors, ServerHttp};
-use flipt_auth::{Authentications, GrpcAdmission, Guard};
+use flipt_auth::{Authentications, GrpcAdmission, Guard, ServiceAccounts};
 use flipt_proto::{
     auth::{
+        authentication_method_kubernetes_service_server::AuthenticationMethodKubernetesServiceServer,
         authentication_method_token_service_server::AuthenticationMethodTokenServiceServer,
         authentication_service_server::AuthenticationServiceServer,
         public_authentication_service_server::PublicAuthenticationServiceServer,
@@ -23,6 +24,7 @@ use flipt_proto::{
 use flipt_serving::{
     EvaluationGrpc, EvaluationMetrics, Gate, Labels, ListenerLimits, OfrepGrpc, Open, serve_http,
 };
+use flipt_snapshots::SigningKey;
 use flipt_store::migrations::Policy;
 use flipt_telemetry::Registry;
 use tokio::{
@@ -77,7 +79,11 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
             let _ = stopped.wait_for(|stop| *stop).await;
         }
     };
-    let authentications = Authentications::new(credentials, config.authentication.clone());
+    let service_accounts = config.authentication.kubernetes.as_ref().map(|kubernetes| {
+        Arc::new(ServiceAccounts::new(kubernetes, |name| std::env::var(name).ok(), &registry))
+    });
+    let authentications = Authentications::new(credentials, config.authentication.clone())
+        .with_service_accounts(service_accounts.clone());
     authentications
         .bootstrap()
         .await
@@ -91,6 +97,17 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         metrics,
         stopped.clone(),
     );
+    let signing_key = match &config.snapshots.signing_key_file {
+        Some(path) => {
+            let key = SigningKey::from_file(path)
+                .map_err(|error| Failure::new(format!("snapshots.publish.signing_key_file: {error}")))?;
+            Some(Arc::new(key))
+        }
+        None => None,
+    };
+    if let Some(key) = &signing_key {
+        api = api.with_signing(Arc::clone(key));
+    }
     if config.cache.enabled {
         api = api.with_polling(config.cache.ttl.duration());
     }
@@ -120,7 +137,8 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         .add_service(OfrepServiceServer::new(OfrepGrpc::new(api.evaluator().clone(), gate)))
         .add_service(PublicAuthenticationServiceServer::new(api.clone()))
         .add_service(AuthenticationServiceServer::new(api.clone()))
-        // Answers while the method is enabled; the guard sees to that.
+        // These two answer while their method is enabled; the guard sees to that.
+        .add_service(AuthenticationMethodKubernetesServiceServer::new(api.clone()))
         .add_service(AuthenticationMethodTokenServiceServer::new(api.clone()))
         .add_service(MetadataServiceServer::new(api.clone()));
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
@@ -157,7 +175,14 @@ pub(crate) async fn run(sources: &Sources, force_migrate: bool) -> Result<ExitCo
         authentications.clean_up(ending).await;
         Ok(())
     });
-    for publisher in Publisher::all(&environments, &config.snapshots, &registry) {
+    if let Some(service_accounts) = service_accounts {
+        let ending = until_stop();
+        tasks.spawn(async move {
+            service_accounts.keep_keys(ending).await;
+            Ok(())
+        });
+    }
+    for publisher in Publisher::all(&environments, &config.snapshots, signing_key.as_ref(), &registry) {
         let ending = until_stop();
         tasks.spawn(async move {
             publisher.run(ending).await;

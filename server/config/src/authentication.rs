@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::{
-    Origin, Wording,
+    Kubernetes, Origin, Wording,
     reader::{Reader, Secret, Shown},
 };
 
@@ -20,6 +20,8 @@ pub struct Authentication {
     pub session: Session,
     /// Static tokens, if they are enabled.
     pub token: Option<Token>,
+    /// Service account tokens, if they are enabled.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// `authentication.exclude`: parts of the API without authentication.
@@ -111,16 +113,7 @@ impl Authentication {
         let github = Github::read(reader);
         let providers = read_providers(reader);
         let jwt = Jwt::read(reader);
-        for (key, default) in [
-            ("discovery_url", "https://kubernetes.default.svc.cluster.local"),
-            ("ca_path", "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"),
-            ("service_account_token_path", "/var/run/secrets/kubernetes.io/serviceaccount/token"),
-        ] {
-            let key = format!("authentication.methods.kubernetes.{key}");
-            if reader.optional_text(&key).is_none() && is_on(&enabled, "kubernetes") {
-                reader.derived(&key, Shown::Text(default.to_owned()));
-            }
-        }
+        let kubernetes = Kubernetes::read(reader, is_on(&enabled, "kubernetes"));
         if !reader.has_failed() && (is_on(&enabled, "github") || is_on(&enabled, "oidc")) {
             session.require_domain(reader);
         }
@@ -141,6 +134,11 @@ impl Authentication {
                 "authentication.required is set, but no method below authentication.methods is enabled: every call that needs credentials is refused".to_owned(),
             );
         }
+        if !required && is_on(&enabled, "kubernetes") {
+            reader.note(
+                "authentication.methods.kubernetes is enabled without authentication.required: nobody is asked for a token".to_owned(),
+            );
+        }
         if !required && is_on(&enabled, "token") {
             reader.note(
                 "authentication.methods.token is enabled without authentication.required: anybody may create, list and delete tokens".to_owned(),
@@ -150,7 +148,7 @@ impl Authentication {
             cleanup: cleanups.get("token").copied().flatten().unwrap_or_default(),
             bootstrap,
         });
-        Self { required, exclude, session, token }
+        Self { required, exclude, session, token, kubernetes }
     }
 }
 
@@ -158,16 +156,19 @@ fn is_on(enabled: &[(&str, bool)], method: &str) -> bool {
     enabled.contains(&(method, true))
 }
 
+/// Methods whose credentials are checked.
+const BUILT: [&str; 2] = ["token", "kubernetes"];
+
 /// Refuses methods that nobody checks credentials of.
 fn refuse_unbuilt(reader: &mut Reader<'_>, enabled: &[(&str, bool)]) {
-    for (method, _) in enabled.iter().filter(|(method, enabled)| *enabled && *method != "token") {
+    for (method, _) in enabled.iter().filter(|(method, enabled)| *enabled && !BUILT.contains(method)) {
         let key = format!("authentication.methods.{method}.enabled");
         let origin = reader.is_set(&key).unwrap_or(Origin::Default);
         reader.fail(
             &key,
             origin,
             format!(
-                "method {method} is not supported yet by this version, which does not start without what it was told to check; use authentication.methods.token"
+                "method {method} is not supported yet by this version, which does not start without what it was told to check; use authentication.methods.token or authentication.methods.kubernetes"
             ),
         );
     }

@@ -20,6 +20,7 @@ mod document;
 mod duration;
 mod environments;
 mod file;
+mod kubernetes;
 mod later;
 mod locate;
 mod metrics;
@@ -45,6 +46,7 @@ pub use database::Database;
 pub use duration::parse as parse_duration;
 pub use environments::Environments;
 pub use file::FileError;
+pub use kubernetes::{AccountMode, KeySource, Kubernetes};
 pub use locate::{locate, state_directory, user_config_directory};
 pub use metrics::{Metrics, MetricsExporter, Otlp, SecretHeaders};
 pub use reader::{Effective, InvalidValue, Origin, Secret, Shown, UnknownKey, Wording};
@@ -341,7 +343,6 @@ mod tests {
     #[test]
     fn what_cannot_be_checked_yet_is_refused_rather_than_ignored() {
         for (yaml, key) in [
-            ("methods: {kubernetes: {enabled: true}}", "authentication.methods.kubernetes.enabled"),
             (
                 "session: {domain: x}\n  methods: {github: {enabled: true, client_id: a, client_secret: b, redirect_address: c}}",
                 "authentication.methods.github.enabled",

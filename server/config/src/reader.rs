@@ -196,6 +196,14 @@ impl Refusal {
     }
 }
 
+/// An item of a list, with its place.
+pub(crate) enum Item {
+    /// Describes a text.
+    Text(String, Origin),
+    /// Describes a map of texts or lists of texts.
+    Fields(Vec<(String, Vec<String>)>, Origin),
+}
+
 /// Reads keys one by one.
 pub(crate) struct Reader<'a> {
     path: Option<&'a Path>,
@@ -545,6 +553,58 @@ impl<'a> Reader<'a> {
             };
         self.record(key, Shown::List(values.clone()), origin);
         values
+    }
+
+    /// A list of texts or of maps of texts. One text is split at `separator`. What it means is for the caller
+    /// to say, who also shows it.
+    pub(crate) fn items(&mut self, key: &str, separator: char) -> (Vec<Item>, Origin) {
+        self.known.insert(key.to_owned());
+        let split = |text: &str, origin: &Origin| -> Vec<Item> {
+            let parts = text.split(separator).map(str::trim).filter(|part| !part.is_empty());
+            parts.map(|part| Item::Text(part.to_owned(), origin.clone())).collect()
+        };
+        let variable = variable(key);
+        if let Some(text) = self.environment.get(&variable).filter(|text| !text.is_empty()) {
+            let origin = Origin::Environment(variable);
+            return (split(text, &origin), origin);
+        }
+        let Some(node) = self.tree.as_ref().and_then(|tree| tree.get(key)).cloned() else {
+            return (Vec::new(), Origin::Default);
+        };
+        let origin = self.file_origin(node.place);
+        let items = match &node.value {
+            Value::Null => Vec::new(),
+            Value::Scalar(text) => split(text, &origin),
+            Value::List(items) => items.iter().filter_map(|item| self.item_of(key, item)).collect(),
+            Value::Map(_) => {
+                self.fail(key, origin.clone(), "expected a list, got a map");
+                Vec::new()
+            }
+        };
+        (items, origin)
+    }
+
+    fn item_of(&mut self, key: &str, node: &Node) -> Option<Item> {
+        let origin = self.file_origin(node.place);
+        let Value::Map(entries) = &node.value else {
+            return self.scalar_of(key, node).map(|text| Item::Text(text, origin));
+        };
+        let mut fields = Vec::new();
+        for (name, _, value) in entries {
+            let values = match &value.value {
+                Value::List(items) => {
+                    items.iter().map(|item| self.scalar_of(key, item)).collect::<Option<_>>()?
+                }
+                _ => vec![self.scalar_of(key, value)?],
+            };
+            fields.push((name.clone(), values));
+        }
+        Some(Item::Fields(fields, origin))
+    }
+
+    /// Records the value of a key that was read as [`Reader::items`].
+    pub(crate) fn show(&mut self, key: &str, value: Shown, origin: Origin) {
+        self.record(key, value, origin);
     }
 
     fn scalar_of(&mut self, key: &str, node: &Node) -> Option<String> {

@@ -148,6 +148,8 @@ pub struct Snapshots {
     pub heartbeat: Duration,
     /// Whether to write the files that a stock Flipt reads as well.
     pub features: bool,
+    /// File with the key that pointers are signed with, those published and those served.
+    pub signing_key_file: Option<PathBuf>,
 }
 
 impl Snapshots {
@@ -157,7 +159,12 @@ impl Snapshots {
             None
         } else {
             match url.parse() {
-                Ok(location) => Some(location),
+                Ok(location) if Location::is_writable(&location) => Some(location),
+                Ok(_) => {
+                    let problem = "nothing can be published there; give s3://bucket/prefix or file:///folder";
+                    reader.fail("snapshots.publish.url", origin, problem.to_owned());
+                    None
+                }
                 Err(error) => {
                     reader.fail("snapshots.publish.url", origin, format!("{error}"));
                     None
@@ -177,6 +184,7 @@ impl Snapshots {
                 Duration::from_secs(1),
             ),
             features: reader.bool("snapshots.publish.features", true),
+            signing_key_file: reader.optional_text("snapshots.publish.signing_key_file").map(PathBuf::from),
         }
     }
 }

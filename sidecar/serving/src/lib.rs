@@ -8,6 +8,7 @@
 
 mod error;
 mod evaluator;
+mod exchange;
 mod gate;
 mod grpc;
 pub mod http;
@@ -22,10 +23,11 @@ mod source;
 
 pub use error::{Code, Error};
 pub use evaluator::Evaluator;
+pub use exchange::{EXCHANGE_PATH, authentication, exchanged, exchanged_json, token_of_exchange};
 pub use gate::{Gate, Open, Scope};
 pub use grpc::{EvaluationGrpc, OfrepGrpc};
 pub use http::{EvaluationHttp, Offer};
 pub use listener::{Body, HttpService, ListenerLimits, serve_http};
 pub use metrics::{EvaluationMetrics, Labels};
-pub use service_account::{KeyFile, ServiceAccounts};
+pub use service_account::{KeyFile, ServiceAccounts, token_refusal};
 pub use source::{Source, UnknownEnvironment, UnknownNamespace};

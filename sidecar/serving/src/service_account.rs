@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use flipt_identity::{AuthError, KeySet, KeySetError, Verifier, VerifierConfig};
+use flipt_identity::{AuthError, Caller, KeySet, KeySetError, Verifier, VerifierConfig};
 use flipt_telemetry::{
     Registry,
     prometheus::{IntCounterVec, Opts},
@@ -27,6 +27,8 @@ const KEY_FILE_LIMIT: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
+    /// File with the issuer of tokens, if nobody said who that is.
+    issuer: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -49,13 +51,32 @@ enum KeyFileError {
     TooLarge { path: PathBuf },
     #[error("key file {path}: {source}")]
     Keys { path: PathBuf, source: KeySetError },
+    #[error("issuer file {path} is empty; it holds what tokens say in their claim \"iss\"")]
+    NoIssuer { path: PathBuf },
 }
 
 impl KeyFile {
     /// The file at this path; it is read when keys are needed.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), state: Mutex::default() }
+        Self { path: path.into(), issuer: None, state: Mutex::default() }
+    }
+
+    /// Reads the issuer of tokens from the file `issuer` beside the keys, whenever these are read.
+    #[must_use]
+    pub fn with_issuer_beside(self) -> Self {
+        Self { issuer: Some(self.path.with_file_name("issuer")), ..self }
+    }
+
+    /// The issuer; `None` if it does not come from a file.
+    fn read_issuer(&self) -> Result<Option<String>, KeyFileError> {
+        let Some(path) = &self.issuer else { return Ok(None) };
+        let text = read_limited(path)?;
+        let issuer = String::from_utf8_lossy(&text).trim().to_owned();
+        if issuer.is_empty() {
+            return Err(KeyFileError::NoIssuer { path: path.clone() });
+        }
+        Ok(Some(issuer))
     }
 
     /// Reads the file if it changed since the last reading.
@@ -125,6 +146,13 @@ impl ServiceAccounts {
     }
 
     fn reload(&self, state: &mut State) {
+        match self.keys.read_issuer() {
+            Ok(Some(issuer)) => self.verifier.replace_issuers(&[issuer], &[]),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, "issuer of tokens not known; the one before stays in use")
+            }
+        }
         match self.keys.read(state) {
             Ok(Some(keys)) => {
                 for skipped in keys.skipped() {
@@ -143,7 +171,7 @@ impl ServiceAccounts {
     /// Reads the key file for a request with an unknown key, unless that was done a moment ago.
     fn refresh_for_request(&self) {
         let mut state = self.keys.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let pause = if state.keys == 0 { FIRST_KEYS_PAUSE } else { REFRESH_PAUSE };
+        let pause = if self.verifier.is_ready() { REFRESH_PAUSE } else { FIRST_KEYS_PAUSE };
         if state.attempted.is_some_and(|at| at.elapsed() < pause) {
             return;
         }
@@ -157,31 +185,11 @@ impl ServiceAccounts {
         }
     }
 
-    fn refuse(&self, error: &AuthError) -> Error {
-        self.count(error.class());
-        let description = error.to_string();
-        if error.is_unavailable() {
-            return Error::new(Code::Unavailable, description);
-        }
-        if error.is_forbidden() {
-            return Error::new(Code::PermissionDenied, description);
-        }
-        // RFC 6750, section 3: the challenge names the error class; the text never holds token parts.
-        let challenge = match error {
-            AuthError::MissingToken => "Bearer".to_owned(),
-            _ => format!(
-                "Bearer error=\"invalid_token\", error_description=\"{}\"",
-                description.replace(['"', '\\'], "'")
-            ),
-        };
-        Error { challenge: Some(challenge), ..Error::new(Code::Unauthenticated, description) }
-    }
-}
-
-impl Gate for ServiceAccounts {
-    fn admit(&self, headers: &HeaderMap) -> Result<Scope, Error> {
-        // A header that is not text is a malformed token, not a missing one.
-        let header = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
+    /// Tells who sent a request with this `Authorization` header.
+    ///
+    /// # Errors
+    /// Those of [`token_refusal`].
+    pub fn verify(&self, header: Option<&str>) -> Result<Arc<Caller>, Error> {
         let verify = || self.verifier.verify(header, SystemTime::now());
         let result = match verify() {
             Err(AuthError::UnknownKey | AuthError::KeysUnavailable) => {
@@ -193,9 +201,42 @@ impl Gate for ServiceAccounts {
         match result {
             Ok(caller) => {
                 self.count("ok");
-                Ok(Scope::Caller(Arc::clone(&caller)))
+                Ok(caller)
             }
-            Err(error) => Err(self.refuse(&error)),
+            Err(error) => {
+                self.count(error.class());
+                Err(token_refusal(&error))
+            }
         }
+    }
+}
+
+/// What a caller is told whose token was not accepted: [`Code::Unauthenticated`] with a challenge,
+/// [`Code::PermissionDenied`] if the caller is known but not allowed, [`Code::Unavailable`] if the token may be good.
+#[must_use]
+pub fn token_refusal(error: &AuthError) -> Error {
+    let description = error.to_string();
+    if error.is_unavailable() {
+        return Error::new(Code::Unavailable, description);
+    }
+    if error.is_forbidden() {
+        return Error::new(Code::PermissionDenied, description);
+    }
+    // RFC 6750, section 3: the challenge names the error class; the text never holds token parts.
+    let challenge = match error {
+        AuthError::MissingToken => "Bearer".to_owned(),
+        _ => format!(
+            "Bearer error=\"invalid_token\", error_description=\"{}\"",
+            description.replace(['"', '\\'], "'")
+        ),
+    };
+    Error { challenge: Some(challenge), ..Error::new(Code::Unauthenticated, description) }
+}
+
+impl Gate for ServiceAccounts {
+    fn admit(&self, headers: &HeaderMap) -> Result<Scope, Error> {
+        // A header that is not text is a malformed token, not a missing one.
+        let header = headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap_or("?"));
+        self.verify(header).map(Scope::Caller)
     }
 }

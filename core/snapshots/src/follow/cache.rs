@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flipt_model::Snapshot;
 
 use crate::format::{Digest, FormatError, Keys, MAX_POINTER_BYTES, ObjectRef, Pointer, decode};
+use crate::signature::VerifyKeys;
 use crate::store::folder_files::{read_limited, replace};
 
 const POINTER: &str = "current.json";
@@ -85,6 +86,7 @@ impl CacheDir {
         keys: &Keys,
         max_object: u64,
         max_raw: u64,
+        verify: Option<&VerifyKeys>,
     ) -> Result<Option<(Pointer, ObjectRef, Snapshot)>, CacheError> {
         let folder = self.folder(keys);
         let place = || folder.display().to_string();
@@ -98,6 +100,9 @@ impl CacheDir {
         let Some(pointer) = read(&folder.join(POINTER), "the pointer", MAX_POINTER_BYTES)? else {
             return Ok(None);
         };
+        if let Some(verify) = verify {
+            verify.verify(keys.environment(), &pointer).map_err(|error| unusable(error.into()))?;
+        }
         let pointer = Pointer::parse(&pointer).map_err(unusable)?;
         let object = pointer.readable().map_err(unusable)?;
         let Some(bytes) = read(&Self::object(&folder, &object.digest), "the object", max_object)? else {

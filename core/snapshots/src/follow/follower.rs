@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -15,6 +15,7 @@ use super::status::{LoadResult, PollResult, Status, Upstream};
 use crate::format::{
     Digest, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, ObjectRef, Pointer, decode,
 };
+use crate::signature::{SignatureError, VerifyKeys};
 use crate::store::{Etag, Got, Source, Store, StoreError, StoreErrorKind};
 
 /// How to follow.
@@ -26,8 +27,13 @@ pub struct FollowOptions {
     pub poll_interval: Duration,
     /// Spreads the polls of many readers; see [`super::seed_from`].
     pub jitter_seed: u64,
-    /// Whether to accept that another database publishes, as after a restored backup.
+    /// Whether to accept that another database publishes, as after a restored backup, although nobody has signed it.
     pub trust_epoch_change: bool,
+    /// The keys that pointers must be signed with; `None` asks for no signatures. A signed pointer is trusted when
+    /// it changes the epoch.
+    pub verify: Option<Arc<VerifyKeys>>,
+    /// Where else to look, best first, while nothing is loaded and the source does not answer.
+    pub fallbacks: Vec<Arc<dyn Store>>,
     /// Where to keep the last known good snapshot; `None` keeps none.
     pub cache: Option<CacheDir>,
     /// What is too large.
@@ -43,6 +49,8 @@ impl FollowOptions {
             poll_interval: Duration::from_secs(15),
             jitter_seed: 0,
             trust_epoch_change: false,
+            verify: None,
+            fallbacks: Vec::new(),
             cache: None,
             limits: Limits::default(),
         }
@@ -91,6 +99,14 @@ pub struct FollowError {
     pub upstream: Upstream,
     /// What happened, where, and what to do about it.
     pub message: String,
+    /// How long the source wants not to be asked again, if it said so.
+    pub retry_after: Option<Duration>,
+}
+
+impl FollowError {
+    fn new(upstream: Upstream, message: String) -> Self {
+        Self { upstream, message, retry_after: None }
+    }
 }
 
 /// How a poll ended.
@@ -140,6 +156,10 @@ pub struct Follower {
     loaded: Option<Loaded>,
     /// What the cache on disk holds; `None` if that is not known for sure.
     cached: Option<Cached>,
+    /// How many of the fallbacks, counted from the first, are better than what is loaded.
+    better_fallbacks: usize,
+    /// When each fallback may be asked again, and how often it failed.
+    fallback_pauses: Vec<(Option<Instant>, u32)>,
 }
 
 #[derive(Debug)]
@@ -173,6 +193,16 @@ impl Cached {
 /// state that nobody has confirmed for days, and a disk need not be written at every heartbeat.
 const CONFIRMATION: TimeDelta = TimeDelta::minutes(1);
 
+/// How long the source may take while there are fallbacks to turn to; doubles with each failure.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Over which time readers that all lost their source spread their requests to a fallback.
+const FALLBACK_SPREAD: Duration = Duration::from_secs(3);
+
+/// How far the clocks of two publishers may be apart.
+const CLOCK_LEEWAY: TimeDelta = TimeDelta::minutes(10);
+
 #[derive(Debug)]
 struct Loaded {
     epoch: String,
@@ -194,6 +224,8 @@ impl Follower {
             etag: None,
             loaded: None,
             cached: None,
+            better_fallbacks: options.fallbacks.len(),
+            fallback_pauses: vec![(None, 0); options.fallbacks.len()],
             store,
             options,
         })
@@ -215,9 +247,9 @@ impl Follower {
         let Some(cache) = self.options.cache.clone() else { return CacheOutcome::Empty };
         let keys = self.keys.clone();
         let (max_object, max_raw) = self.options.limits.effective();
-        let reader = cache.clone();
+        let (reader, verify) = (cache.clone(), self.options.verify.clone());
         let read = blocking(move || {
-            let read = reader.read(&keys, max_object, max_raw);
+            let read = reader.read(&keys, max_object, max_raw, verify.as_deref());
             if matches!(read, Err(CacheError::Unusable { .. }))
                 && let Err(error) = reader.delete(&keys)
             {
@@ -233,6 +265,7 @@ impl Follower {
                     self.status.count_load(Source::Cache, LoadResult::Ok);
                     self.accepted(&pointer, &object, Some(Source::Cache));
                     self.cached = Some(Cached::of(&pointer, object.digest));
+                    self.better_fallbacks = 0;
                     CacheOutcome::Loaded(Box::new(pointer))
                 }
                 Err(reason) => {
@@ -278,7 +311,7 @@ impl Follower {
         &mut self,
         mut accept: impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
     ) -> PollOutcome {
-        let outcome = match self.poll(&mut accept).await {
+        let outcome = match self.poll_in_time(&mut accept).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.etag = None;
@@ -308,7 +341,12 @@ impl Follower {
     }
 
     /// Polls until `shutdown` completes: at once, then every poll interval, after failures with growing pauses
-    /// of at most a minute. Each kind of failure is logged when it begins, not at every poll.
+    /// of at most a minute, or as long as the source wants. Each kind of failure is logged when it begins, not at
+    /// every poll.
+    ///
+    /// While nothing is loaded and the source does not answer, the fallbacks are asked in turn, each after a moment
+    /// of its own for every reader. The source goes on being polled; what it has takes over as soon as it answers,
+    /// unless it is older.
     pub async fn run(
         &mut self,
         mut accept: impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
@@ -344,7 +382,15 @@ impl Follower {
                 _ => {}
             }
             before = now;
-            let pause = self.pace.pause(self.status.state().consecutive_failures);
+            let mut pause = self.pace.pause(self.status.state().consecutive_failures);
+            if let PollOutcome::Failed(error) = &outcome {
+                pause = pause.max(self.wanted_pause(error));
+                tokio::select! {
+                    biased;
+                    () = shutdown.as_mut() => return,
+                    () = self.ask_fallbacks(&mut accept) => {}
+                }
+            }
             tokio::select! {
                 biased;
                 () = shutdown.as_mut() => return,
@@ -353,48 +399,157 @@ impl Follower {
         }
     }
 
+    /// The pause that the other side asked for, and a bit, so that not everybody comes back at once.
+    fn wanted_pause(&mut self, error: &FollowError) -> Duration {
+        error
+            .retry_after
+            .map_or(Duration::ZERO, |wanted| wanted + self.pace.spread(wanted.max(Duration::from_secs(1))))
+    }
+
+    /// Polls; while there is a fallback to turn to, not for longer than patience lasts, which grows.
+    async fn poll_in_time(
+        &mut self,
+        accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+    ) -> Result<PollOutcome, FollowError> {
+        if self.better_fallbacks == 0 {
+            return self.poll(accept).await;
+        }
+        let failures = self.status.state().consecutive_failures;
+        let patience = FIRST_PATIENCE.saturating_mul(1 << failures.min(4)).min(LONGEST_PATIENCE);
+        let place = self.store.describe(&self.keys.pointer());
+        tokio::time::timeout(patience, self.poll(accept)).await.unwrap_or_else(|_| {
+            let message =
+                format!("no answer from {place} within {} s; turning to others", patience.as_secs());
+            Err(FollowError::new(Upstream::Unreachable, message))
+        })
+    }
+
     async fn poll(
         &mut self,
         accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
     ) -> Result<PollOutcome, FollowError> {
+        let store = Arc::clone(&self.store);
+        let etag = self.etag.clone().filter(|_| !store.vouches() || self.may_be_vouched_for());
+        let (outcome, etag) = self.take(&*store, etag.as_ref(), accept).await?;
+        self.etag = etag.filter(|etag| !etag.0.is_empty());
+        Ok(outcome)
+    }
+
+    /// Whether it is enough to hear that nothing changed: not if that must be signed, and not if the time of it has
+    /// to be written to the cache.
+    fn may_be_vouched_for(&self) -> bool {
+        self.options.verify.is_none()
+            && (self.options.cache.is_none()
+                || self.cached.as_ref().is_some_and(|cached| Utc::now() - cached.verified_at < CONFIRMATION))
+    }
+
+    /// Asks the fallbacks that are better than what is loaded, until one has something.
+    async fn ask_fallbacks(&mut self, accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>) {
+        for index in 0..self.better_fallbacks {
+            let Some(store) = self.options.fallbacks.get(index).cloned() else { return };
+            let Some((until, failures)) = self.fallback_pauses.get(index).copied() else { return };
+            if until.is_some_and(|until| Instant::now() < until) {
+                continue;
+            }
+            if !store.is_given() {
+                // A failure of the source brings all readers here at the same time.
+                tokio::time::sleep(self.pace.spread(FALLBACK_SPREAD)).await;
+            }
+            match self.take(&*store, None, accept).await {
+                Ok(_) => {
+                    // A document is for want of anything better; the others are as good as the source.
+                    self.better_fallbacks = if store.is_given() { index } else { 0 };
+                    let place = store.describe(&self.keys.pointer());
+                    tracing::warn!(
+                        place,
+                        "flag state loaded from a fallback; the source is still being asked"
+                    );
+                    return;
+                }
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::warn!(error = error.message, "the fallback has no flag state either");
+                    }
+                    let failures = failures.saturating_add(1);
+                    let pause = self.pace.pause(failures).max(self.wanted_pause(&error));
+                    if let Some(slot) = self.fallback_pauses.get_mut(index) {
+                        *slot = (Some(Instant::now() + pause), failures);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what a store has, if it is good and new; answers its tag, too.
+    async fn take(
+        &mut self,
+        store: &dyn Store,
+        etag: Option<&Etag>,
+        accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
+    ) -> Result<(PollOutcome, Option<Etag>), FollowError> {
         let key = self.keys.pointer();
-        let (bytes, etag) = match self.store.get(&key, self.etag.as_ref(), MAX_POINTER_BYTES).await {
-            Ok(Got::NotModified) => return Ok(PollOutcome::NotModified),
+        let (bytes, new_etag) = match store.get(&key, etag, MAX_POINTER_BYTES).await {
+            Ok(Got::NotModified) => {
+                if store.vouches() {
+                    self.status.update(|state| state.verified_at = Some(Utc::now()));
+                }
+                return Ok((PollOutcome::NotModified, etag.cloned()));
+            }
             Ok(Got::Found { bytes, etag }) => (bytes, etag),
             Ok(Got::Missing) => {
                 let message = format!(
                     "there is no snapshot at {}; check the location and that a publisher runs",
-                    self.store.describe(&key)
+                    store.describe(&key)
                 );
-                return Err(FollowError { upstream: Upstream::Missing, message });
+                return Err(FollowError::new(Upstream::Missing, message));
             }
             Err(error) => return Err(from_store(&error)),
         };
-        let pointer = Pointer::parse(&bytes).map_err(|error| self.unusable(&key, &error))?;
-        self.check_version(&pointer)?;
-        let object = pointer.readable().map_err(|error| self.unusable(&key, &error))?;
+        let unusable = |error: &FormatError| Self::unusable(store, &key, error);
+        let pointer = Pointer::parse(&bytes).map_err(|error| unusable(&error))?;
+        if let Some(verify) = self.options.verify.as_ref().filter(|_| !store.is_given()) {
+            verify
+                .verify(self.keys.environment(), &bytes)
+                .map_err(|error| unusable(&FormatError::Untrusted(error)))?;
+        }
+        self.check_version(store, &pointer)?;
+        let object = pointer.readable().map_err(|error| unusable(&error))?;
         let outcome = match &self.loaded {
             Some(loaded) if loaded.digest == object.digest => {
-                self.accepted(&pointer, &object, None);
-                self.renew_cache(&pointer, &object, bytes).await;
+                // What the cache had is from the cache, also when the source has the same.
+                let is_cached = self.status.state().source == Some(Source::Cache);
+                self.accepted(&pointer, &object, Some(store.source()).filter(|_| !is_cached));
+                if !store.is_given() {
+                    self.renew_cache(store, &pointer, &object, bytes).await;
+                }
                 PollOutcome::Unchanged
             }
             _ => {
-                let compressed = self.load(&pointer, &object, accept).await?;
-                self.write_cache(&pointer, object.digest, bytes, Some(compressed)).await;
+                let compressed = self.load(store, &pointer, &object, accept).await?;
+                if !store.is_given() {
+                    self.write_cache(&pointer, object.digest, bytes, Some(compressed)).await;
+                }
                 PollOutcome::Loaded(Box::new(pointer))
             }
         };
-        self.etag = Some(etag).filter(|etag| !etag.0.is_empty());
-        Ok(outcome)
+        Ok((outcome, Some(new_etag)))
     }
 
     /// Refuses the past and the foreign.
-    fn check_version(&self, pointer: &Pointer) -> Result<(), FollowError> {
-        let Some(loaded) = &self.loaded else { return Ok(()) };
-        let place = || self.store.describe(&self.keys.pointer());
+    fn check_version(&self, store: &dyn Store, pointer: &Pointer) -> Result<(), FollowError> {
+        // A document has no epoch; whatever comes after it is better.
+        let Some(loaded) = self.loaded.as_ref().filter(|loaded| !loaded.epoch.is_empty()) else {
+            return Ok(());
+        };
+        let place = || store.describe(&self.keys.pointer());
         if loaded.epoch != pointer.epoch {
-            if self.options.trust_epoch_change {
+            if self.options.verify.is_some() && !store.is_given() {
+                // Its signature is good. What was signed in an epoch that is over must not come back.
+                let confirmed = self.status.state().verified_at.unwrap_or_default();
+                if pointer.verified_at + CLOCK_LEEWAY >= confirmed {
+                    return Ok(());
+                }
+            } else if self.options.trust_epoch_change && !pointer.epoch.is_empty() {
                 return Ok(());
             }
             let message = format!(
@@ -404,7 +559,7 @@ impl Follower {
                 pointer.epoch,
                 loaded.epoch
             );
-            return Err(FollowError { upstream: Upstream::EpochChanged, message });
+            return Err(FollowError::new(Upstream::EpochChanged, message));
         }
         if pointer.revision < loaded.revision {
             let message = format!(
@@ -414,7 +569,7 @@ impl Follower {
                 pointer.revision,
                 loaded.revision
             );
-            return Err(FollowError { upstream: Upstream::RevisionRegressed, message });
+            return Err(FollowError::new(Upstream::RevisionRegressed, message));
         }
         Ok(())
     }
@@ -422,12 +577,13 @@ impl Follower {
     /// Fetches and hands over an object; answers its compressed bytes.
     async fn load(
         &mut self,
+        store: &dyn Store,
         pointer: &Pointer,
         object: &ObjectRef,
         accept: &mut impl FnMut(Snapshot, &Pointer) -> Result<(), String>,
     ) -> Result<Vec<u8>, FollowError> {
-        let source = self.store.source();
-        let loaded = self.fetch(object).await;
+        let source = store.source();
+        let loaded = self.fetch(store, object).await;
         let (compressed, snapshot) = loaded.inspect_err(|error| {
             let result = match error.upstream {
                 Upstream::Corrupt => LoadResult::Corrupt,
@@ -438,16 +594,17 @@ impl Follower {
         })?;
         if let Err(reason) = accept(snapshot, pointer) {
             self.status.count_load(source, LoadResult::Rejected);
-            let place = self.store.describe(&self.keys.absolute(&object.path));
+            let place = store.describe(&self.keys.absolute(&object.path));
             let message = format!("the snapshot {place} cannot be used: {reason}");
-            return Err(FollowError { upstream: Upstream::Corrupt, message });
+            return Err(FollowError::new(Upstream::Corrupt, message));
         }
         self.status.count_load(source, LoadResult::Ok);
         self.accepted(pointer, object, Some(source));
+        self.better_fallbacks = 0;
         Ok(compressed)
     }
 
-    async fn fetch(&self, object: &ObjectRef) -> Result<(Vec<u8>, Snapshot), FollowError> {
+    async fn fetch(&self, store: &dyn Store, object: &ObjectRef) -> Result<(Vec<u8>, Snapshot), FollowError> {
         let key = self.keys.absolute(&object.path);
         let limits = &self.options.limits;
         let (max_object, max_raw) = limits.effective();
@@ -457,7 +614,7 @@ impl Follower {
             ("the uncompressed object", object.raw_size, max_raw),
         ] {
             if size > limit {
-                return Err(self.unusable(&key, &FormatError::TooLarge { what, limit }));
+                return Err(Self::unusable(store, &key, &FormatError::TooLarge { what, limit }));
             }
         }
         if let Some(left) = limits.memory_left.as_ref().map(|left| left())
@@ -466,19 +623,19 @@ impl Follower {
             let message = format!(
                 "the snapshot {} has {} bytes and needs about four times that, but only {left} bytes of memory are \
                  left; raise the memory limit",
-                self.store.describe(&key),
+                store.describe(&key),
                 object.raw_size
             );
-            return Err(FollowError { upstream: Upstream::TooLarge, message });
+            return Err(FollowError::new(Upstream::TooLarge, message));
         }
-        let compressed = match self.store.get(&key, None, max_object).await {
+        let compressed = match store.get(&key, None, max_object).await {
             Ok(Got::Found { bytes, .. }) => bytes,
             Ok(Got::Missing | Got::NotModified) => {
                 let message = format!(
                     "the pointer names {}, which does not exist; the next publication writes it again",
-                    self.store.describe(&key)
+                    store.describe(&key)
                 );
-                return Err(FollowError { upstream: Upstream::Missing, message });
+                return Err(FollowError::new(Upstream::Missing, message));
             }
             Err(error) => return Err(from_store(&error)),
         };
@@ -495,10 +652,10 @@ impl Follower {
             Ok((_, Err(FormatError::TooLarge { .. }))) => {
                 let reason =
                     format!("it unpacks to more than the {announced} bytes that the pointer announces");
-                Err(self.unusable(&key, &FormatError::Corrupt(reason)))
+                Err(Self::unusable(store, &key, &FormatError::Corrupt(reason)))
             }
-            Ok((_, Err(error))) => Err(self.unusable(&key, &error)),
-            Err(panicked) => Err(self.unusable(&key, &FormatError::Corrupt(panicked))),
+            Ok((_, Err(error))) => Err(Self::unusable(store, &key, &error)),
+            Err(panicked) => Err(Self::unusable(store, &key, &FormatError::Corrupt(panicked))),
         }
     }
 
@@ -522,7 +679,13 @@ impl Follower {
 
     /// Brings the cache up to a pointer whose content is loaded already. If the content itself is not on disk,
     /// because it could not be written then, it is fetched once more.
-    async fn renew_cache(&mut self, pointer: &Pointer, object: &ObjectRef, bytes: Vec<u8>) {
+    async fn renew_cache(
+        &mut self,
+        store: &dyn Store,
+        pointer: &Pointer,
+        object: &ObjectRef,
+        bytes: Vec<u8>,
+    ) {
         if self.options.cache.is_none()
             || self.cached.as_ref().is_some_and(|cached| cached.is_current(pointer, &object.digest))
         {
@@ -531,7 +694,7 @@ impl Follower {
         let compressed = if self.cached.as_ref().is_some_and(|cached| cached.digest == object.digest) {
             None
         } else {
-            match self.fetch(object).await {
+            match self.fetch(store, object).await {
                 Ok((compressed, _)) => Some(compressed),
                 // The state is loaded; the cache gets its next chance when the pointer moves again.
                 Err(_) => return,
@@ -573,22 +736,27 @@ impl Follower {
         }
     }
 
-    fn unusable(&self, key: &str, error: &FormatError) -> FollowError {
+    fn unusable(store: &dyn Store, key: &str, error: &FormatError) -> FollowError {
         let upstream = match error {
             FormatError::TooLarge { .. } => Upstream::TooLarge,
             FormatError::SchemaTooNew { .. } => Upstream::SchemaTooNew,
+            FormatError::Untrusted(SignatureError::Unsigned) => Upstream::Unsigned,
+            FormatError::Untrusted(_) => Upstream::BadSignature,
             _ => Upstream::Corrupt,
         };
-        FollowError { upstream, message: format!("{} is unusable: {error}", self.store.describe(key)) }
+        FollowError::new(upstream, format!("{} is unusable: {error}", store.describe(key)))
     }
 }
 
 fn from_store(error: &StoreError) -> FollowError {
     use StoreErrorKind as Kind;
     let upstream = match error.kind {
-        Kind::Forbidden | Kind::NoCredentials | Kind::WrongCredentials | Kind::ExpiredToken => {
-            Upstream::Forbidden
-        }
+        Kind::Forbidden
+        | Kind::Unauthenticated
+        | Kind::NotPermitted
+        | Kind::NoCredentials
+        | Kind::WrongCredentials
+        | Kind::ExpiredToken => Upstream::Forbidden,
         Kind::BucketMissing | Kind::InvalidKey => Upstream::Missing,
         Kind::ClockSkew => Upstream::ClockSkew,
         Kind::TooLarge => Upstream::TooLarge,
@@ -599,7 +767,7 @@ fn from_store(error: &StoreError) -> FollowError {
         | Kind::Unsupported
         | Kind::Other => Upstream::Unreachable,
     };
-    FollowError { upstream, message: error.to_string() }
+    FollowError { retry_after: error.retry_after, ..FollowError::new(upstream, error.to_string()) }
 }
 
 /// Runs work that takes the processor or the disk for long off the runtime's own thread, which also serves

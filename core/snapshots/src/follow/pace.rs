@@ -34,6 +34,11 @@ impl Pace {
         pause.max(SHORTEST)
     }
 
+    /// Somewhere between nothing and `longest`, so that readers that start together do not ask together.
+    pub(super) fn spread(&mut self, longest: Duration) -> Duration {
+        longest.mul_f64(self.share())
+    }
+
     /// Uniform in 0..1 (splitmix64: small, and good enough to spread polls).
     fn share(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -59,6 +59,10 @@ names! {
         EpochChanged = "epoch_changed",
         /// Beyond a limit, or more than memory can hold.
         TooLarge = "too_large",
+        /// Not signed, though signatures are asked for.
+        Unsigned = "unsigned",
+        /// Signed by nobody who is trusted, or the signature does not fit.
+        BadSignature = "bad_signature",
     }
 }
 
@@ -89,6 +93,10 @@ names! {
         EpochChanged = "epoch_changed",
         /// See [`Upstream::TooLarge`].
         TooLarge = "too_large",
+        /// See [`Upstream::Unsigned`].
+        Unsigned = "unsigned",
+        /// See [`Upstream::BadSignature`].
+        BadSignature = "bad_signature",
     }
 }
 
@@ -106,6 +114,8 @@ impl PollResult {
             Upstream::RevisionRegressed => Self::RevisionRegressed,
             Upstream::EpochChanged => Self::EpochChanged,
             Upstream::TooLarge => Self::TooLarge,
+            Upstream::Unsigned => Self::Unsigned,
+            Upstream::BadSignature => Self::BadSignature,
         }
     }
 }

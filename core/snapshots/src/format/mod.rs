@@ -53,6 +53,9 @@ pub enum FormatError {
         /// The pointer's schema version.
         found: u32,
     },
+    /// Signatures are asked for, and this one is not good.
+    #[error("not trusted: {0}")]
+    Untrusted(#[from] crate::signature::SignatureError),
     /// A key that may occur once occurs twice.
     #[error("{what} `{key}` occurs twice")]
     DuplicateKey {

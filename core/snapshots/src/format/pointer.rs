@@ -42,7 +42,7 @@ pub struct Pointer {
     /// The same revision in older schema versions.
     #[serde(default)]
     pub alternates: Vec<Alternate>,
-    /// Signature over this document without `sig`. Kept, not yet checked.
+    /// Signature over this document without `sig`; see [`crate::signature`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sig: Option<Signature>,
 }

@@ -1,5 +1,6 @@
 //! The writer: makes a snapshot the current one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -9,6 +10,7 @@ use crate::format::{
     EncodedObject, Encoding, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, Pointer,
     PointerKind, SCHEMA_VERSION, decode, encode, feature_file_is_valid,
 };
+use crate::signature::SigningKey;
 use crate::store::{Etag, Got, Headers, Precondition, Put, Source, Store, StoreError, StoreErrorKind};
 
 mod garbage;
@@ -38,6 +40,8 @@ pub enum ConditionalWrites {
     /// Conditional, unless the store says that it knows no such thing.
     #[default]
     Auto,
+    /// Conditional; a store that says that it knows no such thing is an error.
+    On,
     /// Never. Two publishers may then overwrite each other; readers ignore the older one and the next
     /// publication repairs it.
     Off,
@@ -68,6 +72,8 @@ pub struct PublishOptions {
     /// Publish although the current pointer is of another epoch, of a newer revision, or unreadable. Readers
     /// accept that only from a new epoch, and only if they trust the change.
     pub new_epoch: bool,
+    /// Signs the pointer; `None` leaves it unsigned.
+    pub signing_key: Option<Arc<SigningKey>>,
     /// Protection against empty and shrunk snapshots; `None` publishes anything.
     pub guard: Option<Guard>,
     /// The time to write; `None` takes the clock.
@@ -83,6 +89,7 @@ impl Default for PublishOptions {
             keep_revisions: 50,
             min_age: Duration::from_secs(7 * 24 * 3600),
             new_epoch: false,
+            signing_key: None,
             guard: None,
             now: None,
         }
@@ -94,7 +101,8 @@ impl Default for PublishOptions {
 pub struct Published {
     /// Whether the pointer now names another revision or content than before, by our doing.
     pub changed: bool,
-    /// Whether another publisher was faster with this revision or a newer one; then nothing was left to do.
+    /// Whether another publisher was faster with this very state, or with a newer revision; then nothing was left to
+    /// do.
     pub superseded: bool,
     /// The pointer as it is now in the store.
     pub pointer: Pointer,
@@ -228,7 +236,7 @@ async fn read_pointer(
 ///
 /// 1. Read the pointer; refuse what must not be published over it.
 /// 2. Write the object unless it is there; check its size in the store.
-/// 3. Move the pointer by compare-and-swap. If somebody else moved it: done if theirs is as new, else again,
+/// 3. Move the pointer by compare-and-swap. If somebody else moved it: done if theirs is newer or the same, else again,
 ///    at most three times.
 /// 4. Write the history entry and the feature files that differ; collect garbage if something changed.
 ///
@@ -237,7 +245,8 @@ async fn read_pointer(
 /// # Guarantees
 ///
 /// - Readers see the old state or the new one, complete, at any moment and wherever this is interrupted.
-/// - Of several publishers of one revision at most one answers `changed`.
+/// - Of several publishers of one revision with equal content at most one answers `changed`. Publishers of one
+///   revision with different content, such as another choice of namespaces, follow each other; the last one counts.
 /// - After an error in steps 1 to 3 the pointer is unchanged by us. Failures in step 4 are warnings; the next
 ///   publication makes up for them.
 ///
@@ -258,7 +267,7 @@ pub async fn publish(
     let object = encode(snapshot)?;
     let mut publication = Publication {
         store,
-        conditional: options.conditional_writes == ConditionalWrites::Auto,
+        conditional: options.conditional_writes != ConditionalWrites::Off,
         now: options.now.unwrap_or_else(Utc::now).trunc_subsecs(0),
         keys,
         object,
@@ -304,7 +313,7 @@ impl Publication<'_> {
             if attempt > 0
                 && let Some(current) = &current
                 && current.epoch == self.version.epoch
-                && current.revision >= self.version.revision
+                && (current.revision > self.version.revision || self.is_ours(current))
             {
                 return Ok(self.published(current.clone(), false, true));
             }
@@ -314,6 +323,10 @@ impl Publication<'_> {
                 None => *stored.insert(self.store_object(current.as_ref()).await?),
             };
             let (pointer, changed) = self.next(current, size);
+            let pointer = match &self.options.signing_key {
+                Some(key) => key.sign(self.keys.environment(), pointer)?,
+                None => pointer,
+            };
             match self.put(&key, pointer.to_bytes()?, precondition, POINTER_HEADERS).await? {
                 Put::Stored(_) => return Ok(self.published(pointer, changed, false)),
                 Put::PreconditionFailed => {}
@@ -363,7 +376,7 @@ impl Publication<'_> {
         if let Some(current) = current
             && (self.is_ours(&current) || self.confirms(&current))
         {
-            // A signature would be over the old `verifiedAt`, and nothing here can make a new one.
+            // The signature there is over the old `verifiedAt`.
             return (Pointer { verified_at: self.now, size, sig: None, ..current }, false);
         }
         let pointer = Pointer {
@@ -477,7 +490,10 @@ impl Publication<'_> {
             return self.store.put(key, bytes, precondition, headers).await;
         }
         match self.store.put(key, bytes.clone(), precondition, headers).await {
-            Err(error) if error.kind == StoreErrorKind::Unsupported => {
+            Err(error)
+                if error.kind == StoreErrorKind::Unsupported
+                    && self.options.conditional_writes == ConditionalWrites::Auto =>
+            {
                 tracing::warn!(%error, "the store knows no conditional writes, going on without");
                 self.conditional = false;
                 self.store.put(key, bytes, Precondition::None, headers).await

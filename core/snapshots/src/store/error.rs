@@ -14,6 +14,8 @@ pub struct StoreError {
     pub place: String,
     /// What the other side or the system said; may be empty.
     pub detail: String,
+    /// How long the other side wants not to be asked again, if it said so.
+    pub retry_after: Option<std::time::Duration>,
 }
 
 fn detail_suffix(detail: &str) -> String {
@@ -32,6 +34,10 @@ pub enum StoreErrorKind {
     Unavailable,
     /// Access denied. S3 says so for a missing key as well, if the reader may not list the bucket.
     Forbidden,
+    /// The server does not know who asks: no token, or one that it does not accept.
+    Unauthenticated,
+    /// The server knows who asks, and does not allow it.
+    NotPermitted,
     /// There is no such bucket or folder.
     BucketMissing,
     /// The bucket is in another region.
@@ -61,6 +67,8 @@ impl StoreErrorKind {
             Self::Timeout => "the endpoint did not answer in time",
             Self::Unavailable => "the endpoint cannot serve the request now",
             Self::Forbidden => "access denied, which may also mean that it is missing",
+            Self::Unauthenticated => "the server does not accept the credentials",
+            Self::NotPermitted => "the server does not allow it",
             Self::BucketMissing => "the bucket or folder does not exist",
             Self::WrongRegion => "the bucket is in another region",
             Self::NoCredentials => "no credentials found",
@@ -83,6 +91,10 @@ impl StoreErrorKind {
                 "grant s3:GetObject on the prefix (writers: s3:PutObject, s3:DeleteObject, s3:ListBucket too), or \
                  publish a first snapshot"
             }
+            Self::Unauthenticated => {
+                "give it a file with a current token that the server accepts, and that is not bound to a namespace"
+            }
+            Self::NotPermitted => "grant the caller to read the flags of every namespace",
             Self::BucketMissing => "create it or correct its name",
             Self::WrongRegion => "set the bucket's own region",
             Self::NoCredentials => {
@@ -107,6 +119,6 @@ impl StoreError {
         place: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { kind, operation, place: place.into(), detail: detail.into() }
+        Self { kind, operation, place: place.into(), detail: detail.into(), retry_after: None }
     }
 }

@@ -4,13 +4,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Credentials, S3Config};
+use super::{Credentials, Encryption, S3Config, ServerConfig};
 
 /// Where snapshots are.
 ///
-/// - `s3://bucket/prefix?region=eu-west-1&endpoint=https://minio:9000&pathStyle=true`; the prefix and all
-///   parameters are optional.
-/// - `file:///absolute/path` or `file://relative/path`.
+/// - `s3://bucket/prefix?region=eu-west-1&endpoint=https://minio:9000&pathStyle=true&sse=aws:kms&kmsKeyId=…`; the
+///   prefix and all parameters are optional.
+/// - `file:///absolute/path` or `file://relative/path`: a folder, or a single document whose name ends in `.yaml`,
+///   `.yml` or `.json`, which can only be read.
+/// - `http://host:port` or `https://host:port`, with a path in front of the server's own if there is one: a running
+///   server, which can only be read.
 ///
 /// `%` and two hexadecimal digits stand for a byte, as in any URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub enum Location {
     S3(S3Config),
     /// A folder.
     Folder(PathBuf),
+    /// A running server.
+    Server(ServerConfig),
 }
 
 /// The text is no location. The text itself is not repeated, as somebody may have put a password in it.
@@ -47,8 +52,13 @@ impl FromStr for Location {
             }
             return Ok(Self::Folder(PathBuf::from(percent_decode(rest)?)));
         }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Ok(Self::Server(ServerConfig::new(server_url(text)?)));
+        }
         let Some(rest) = text.strip_prefix("s3://") else {
-            return Err(InvalidLocation::new("it must start with `s3://` or `file://`"));
+            return Err(InvalidLocation::new(
+                "it must start with `s3://`, `file://`, or, to read from a server, `https://` or `http://`",
+            ));
         };
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -67,6 +77,7 @@ impl FromStr for Location {
         }
         let mut config = S3Config::new(bucket);
         config.prefix = normal_prefix(&percent_decode(prefix)?)?;
+        let mut kms_key = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode(value)?;
@@ -80,16 +91,44 @@ impl FromStr for Location {
                         _ => return Err(InvalidLocation::new("`pathStyle` must be true or false")),
                     });
                 }
+                "sse" => {
+                    config.encryption = Some(match value.as_str() {
+                        "AES256" => Encryption::S3,
+                        "aws:kms" => Encryption::Kms { key: None },
+                        _ => return Err(InvalidLocation::new("`sse` must be AES256 or aws:kms")),
+                    });
+                }
+                "kmsKeyId" if !value.is_empty() => kms_key = Some(value),
                 "region" => return Err(InvalidLocation::new("`region` must not be empty")),
                 _ => {
                     return Err(InvalidLocation::new(
-                        "unknown parameter; known are `region`, `endpoint` and `pathStyle`",
+                        "unknown parameter; known are `region`, `endpoint`, `pathStyle`, `sse` and `kmsKeyId`",
                     ));
                 }
             }
         }
+        match (&mut config.encryption, kms_key) {
+            (_, None) => {}
+            (Some(Encryption::Kms { key }), given) => *key = given,
+            _ => return Err(InvalidLocation::new("`kmsKeyId` needs `sse=aws:kms`")),
+        }
         Ok(Self::S3(config))
     }
+}
+
+/// The URL of a server without what does not belong in it, and without slashes at its end.
+fn server_url(text: &str) -> Result<String, InvalidLocation> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(InvalidLocation::new("credentials do not belong in the location; use a token file"));
+    }
+    if authority.is_empty() || rest.contains(['?', '#', ' ']) || text.parse::<http::Uri>().is_err() {
+        return Err(InvalidLocation::new(
+            "`http://` and `https://` need a host and take no parameters, like https://flipt.flipt-system:8080",
+        ));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn normal_prefix(prefix: &str) -> Result<String, InvalidLocation> {
@@ -132,7 +171,7 @@ fn percent_decode(text: &str) -> Result<String, InvalidLocation> {
 
 /// Encodes what would otherwise be read as something else.
 fn percent_encode(text: &str) -> String {
-    text.replace('%', "%25").replace('?', "%3F")
+    text.replace('%', "%25").replace('?', "%3F").replace(' ', "%20")
 }
 
 /// The location again. Credentials are no part of it.
@@ -140,6 +179,7 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => write!(f, "file://{}", percent_encode(&path.display().to_string())),
+            Self::Server(config) => f.write_str(&config.url),
             Self::S3(config) => {
                 write!(f, "s3://{}", config.bucket)?;
                 if !config.prefix.is_empty() {
@@ -160,6 +200,12 @@ impl fmt::Display for Location {
                 if let Some(path_style) = config.force_path_style {
                     parameter(f, "pathStyle", if path_style { "true" } else { "false" })?;
                 }
+                if let Some(encryption) = &config.encryption {
+                    parameter(f, "sse", encryption.name())?;
+                    if let Encryption::Kms { key: Some(key) } = encryption {
+                        parameter(f, "kmsKeyId", key)?;
+                    }
+                }
                 Ok(())
             }
         }
@@ -167,12 +213,32 @@ impl fmt::Display for Location {
 }
 
 impl Location {
-    /// The same location with these credentials; a folder needs none.
+    /// Whether snapshots can be published there.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Self::S3(_) => true,
+            Self::Folder(path) => !super::DocumentStore::is_document(path),
+            Self::Server(_) => false,
+        }
+    }
+
+    /// The same location, with a file that holds the bearer token and one with the certificates to trust, if it is
+    /// a server; others need none.
+    #[must_use]
+    pub fn with_server_files(self, token: Option<PathBuf>, ca: Option<PathBuf>) -> Self {
+        match self {
+            Self::Server(config) => Self::Server(ServerConfig { token_file: token, ca_file: ca, ..config }),
+            other => other,
+        }
+    }
+
+    /// The same location with these credentials of S3; the others need none.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         match self {
             Self::S3(config) => Self::S3(S3Config { credentials, ..config }),
-            folder @ Self::Folder(_) => folder,
+            other => other,
         }
     }
 }
@@ -217,9 +283,12 @@ mod tests {
     #[test]
     fn what_is_written_reads_as_the_same() {
         for text in [
-            "file:///a%25b%3Fc",
+            "file:///a%25b%3Fc%20d",
             "s3://flags/a%253Fb?region=x",
             "s3://flags?endpoint=http://h:1&pathStyle=false",
+            "s3://flags?sse=AES256",
+            "s3://flags?sse=aws:kms&kmsKeyId=arn:aws:kms:eu-west-1:1:key/2",
+            "https://flipt.flipt-system:8443/flags",
         ] {
             let location: Location = text.parse().unwrap();
             assert_eq!(location.to_string().parse::<Location>().unwrap(), location, "{location}");
@@ -230,7 +299,12 @@ mod tests {
     #[test]
     fn says_what_is_wrong_without_repeating_secrets() {
         for (text, needle) in [
-            ("http://x", "s3://"),
+            ("ftp://x", "s3://"),
+            ("https://u:hunter2@flipt", "token file"),
+            ("http://", "host"),
+            ("http://flipt?x=hunter2", "parameters"),
+            ("s3://flags?sse=hunter2", "AES256"),
+            ("s3://flags?kmsKeyId=hunter2", "sse=aws:kms"),
             ("file://", "path"),
             ("file:///a?b=c", "parameters"),
             ("s3://", "bucket"),

@@ -1,4 +1,4 @@
-//! Where the bytes are: S3 or a folder, behind one trait.
+//! Where the bytes are: S3, a folder, a running server or a document, behind one trait.
 
 use std::fmt;
 use std::future::Future;
@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use chrono::{DateTime, Utc};
 
+mod document;
 mod error;
 mod folder;
 /// Reading and replacing of single files, which the cache needs too.
@@ -14,11 +15,14 @@ pub(crate) mod folder_files {
 }
 mod location;
 mod s3;
+mod server;
 
+pub use document::DocumentStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use folder::FolderStore;
 pub use location::{InvalidLocation, Location};
-pub use s3::{Credentials, S3Config, S3Store};
+pub use s3::{Credentials, Encryption, S3Config, S3Store};
+pub use server::{ServerConfig, ServerStore};
 
 /// A future that can be sent, as trait objects return them.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -91,13 +95,15 @@ pub enum Source {
     Cache,
     /// S3.
     S3,
-    /// A folder.
+    /// A running server.
+    Server,
+    /// A folder or a document.
     File,
 }
 
 impl Source {
     /// All sources.
-    pub const ALL: &'static [Self] = &[Self::Cache, Self::S3, Self::File];
+    pub const ALL: &'static [Self] = &[Self::Cache, Self::S3, Self::Server, Self::File];
 
     /// The name in status documents and metric labels.
     #[must_use]
@@ -105,6 +111,7 @@ impl Source {
         match self {
             Self::Cache => "cache",
             Self::S3 => "s3",
+            Self::Server => "server",
             Self::File => "file",
         }
     }
@@ -163,7 +170,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// What kind of place this is.
     fn source(&self) -> Source;
 
-    /// Where `key` is, for people: `s3://bucket/prefix/key` or a path.
+    /// Whether an answer that nothing changed says that what was read before is the current state now. That of a
+    /// bucket does not: it only says that nobody has written there.
+    fn vouches(&self) -> bool {
+        false
+    }
+
+    /// Whether what is there was given to the program by whoever started it, and therefore needs no signature.
+    fn is_given(&self) -> bool {
+        false
+    }
+
+    /// Where `key` is, for people: `s3://bucket/prefix/key`, a path or a URL.
     fn describe(&self, key: &str) -> String;
 }
 
@@ -175,7 +193,11 @@ pub trait Store: fmt::Debug + Send + Sync {
 pub async fn open(location: &Location) -> Result<Box<dyn Store>, StoreError> {
     Ok(match location {
         Location::S3(config) => Box::new(S3Store::new(config.clone()).await?),
+        Location::Folder(path) if DocumentStore::is_document(path) => {
+            Box::new(DocumentStore::new(path.clone()))
+        }
         Location::Folder(path) => Box::new(FolderStore::new(path.clone())),
+        Location::Server(config) => Box::new(ServerStore::new(config.clone())?),
     })
 }
 

@@ -21,6 +21,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ServerSideEncryption;
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -51,8 +52,33 @@ pub struct S3Config {
     /// Whether the bucket stands in the path rather than in the host name; `None` means: if there is an
     /// endpoint, by parameter or environment variable.
     pub force_path_style: Option<bool>,
+    /// How objects are encrypted at rest; `None` leaves it to the bucket.
+    pub encryption: Option<Encryption>,
     /// Who we are.
     pub credentials: Credentials,
+}
+
+/// How S3 encrypts what is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// With keys of S3 itself.
+    S3,
+    /// With a key of KMS. Readers need `kms:Decrypt` then.
+    Kms {
+        /// Id or ARN of the key; `None` takes the account's own for S3.
+        key: Option<String>,
+    },
+}
+
+impl Encryption {
+    /// The name in locations and headers.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::S3 => "AES256",
+            Self::Kms { .. } => "aws:kms",
+        }
+    }
 }
 
 impl S3Config {
@@ -65,6 +91,7 @@ impl S3Config {
             region: None,
             endpoint: None,
             force_path_style: None,
+            encryption: None,
             credentials: Credentials::DefaultChain,
         }
     }
@@ -296,6 +323,13 @@ impl S3Store {
             .content_type(headers.content_type)
             .cache_control(headers.cache_control)
             .body(ByteStream::from(bytes));
+        let request = match &self.config.encryption {
+            None => request,
+            Some(Encryption::S3) => request.server_side_encryption(ServerSideEncryption::Aes256),
+            Some(Encryption::Kms { key }) => {
+                request.server_side_encryption(ServerSideEncryption::AwsKms).set_ssekms_key_id(key.clone())
+            }
+        };
         let request = match precondition {
             Precondition::None => request,
             Precondition::IfAbsent => request.if_none_match("*"),

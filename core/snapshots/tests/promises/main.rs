@@ -15,3 +15,7 @@ mod follow;
 mod garbage;
 mod publish;
 mod race;
+mod selection;
+mod server;
+mod signed;
+mod sources;

@@ -248,6 +248,7 @@ impl Store for Unconditional {
                 operation: "write",
                 place: key.to_owned(),
                 detail: String::new(),
+                retry_after: None,
             };
             return Box::pin(async { Err(error) });
         }

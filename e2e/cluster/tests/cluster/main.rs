@@ -1,10 +1,19 @@
-//! Promises of the product in a real Kubernetes. `make e2e` runs them.
+//! Promises of the product in a real Kubernetes, as Helm installs it. `make e2e` runs them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admits_own_pod_only;
+mod changes_reach_pods;
+mod deletes_and_lets_go;
 mod evaluates_in_pods;
-mod keeps_bad_resources_out;
-mod shows_resources;
+mod exports_on_schedule;
+mod injects_with_care;
+mod installs;
+mod lets_owners_own;
+mod publishes_in_turn;
+mod refuses_damaged_snapshots;
+mod starts_before_apps;
+mod starts_without_a_store;
 
-#[path = "../../../../crds/tests/resources/samples.rs"]
-mod samples;
+#[path = "../shared/manifests.rs"]
+mod manifests;

@@ -1,6 +1,7 @@
 //! The lists of all calls, a file per service. Both transports are made from them.
 
 mod authentication;
+mod authentication_method_kubernetes;
 mod authentication_method_token;
 mod environments;
 mod flipt;
@@ -16,7 +17,8 @@ pub(crate) fn bindings(offered: impl Fn(&str) -> bool) -> Bindings {
         .chain(ownership::bindings())
         .chain(public_authentication::bindings())
         .chain(authentication::bindings())
-        .chain(authentication_method_token::bindings());
+        .chain(authentication_method_token::bindings())
+        .chain(authentication_method_kubernetes::bindings());
     Bindings::new(all.filter(|binding| offered(binding.service)).collect())
 }
 

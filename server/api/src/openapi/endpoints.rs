@@ -21,6 +21,7 @@ pub(super) const fn service(endpoint: Endpoint) -> Option<&'static str> {
         }
         Endpoint::Information | Endpoint::Configuration => Some(meta::SERVICE),
         Endpoint::Snapshot => Some(data::SERVICE),
+        Endpoint::PublishedPointer | Endpoint::PublishedObject => Some(data::SERVICE),
         Endpoint::ClientSnapshot | Endpoint::ClientStream => Some(client::SERVICE),
     }
 }
@@ -48,6 +49,12 @@ const fn texts(endpoint: Endpoint) -> (&'static str, &'static str, &'static str)
         Endpoint::ClientStream => {
             ("ClientStream", client::SERVICE, "The state of a namespace, now and after every change")
         }
+        Endpoint::PublishedPointer => {
+            ("PublishedPointer", data::SERVICE, "Which snapshot of an environment is the current one")
+        }
+        Endpoint::PublishedObject => {
+            ("PublishedObject", data::SERVICE, "A snapshot of an environment, by its digest")
+        }
     }
 }
 
@@ -69,7 +76,11 @@ pub(super) fn describe(
         Endpoint::Information | Endpoint::Configuration => {
             answers::all(success(endpoint, schemas), Form::Status, [400, 401, 403, 503, 504])
         }
-        Endpoint::Snapshot | Endpoint::ClientSnapshot | Endpoint::ClientStream => {
+        Endpoint::Snapshot
+        | Endpoint::ClientSnapshot
+        | Endpoint::ClientStream
+        | Endpoint::PublishedPointer
+        | Endpoint::PublishedObject => {
             answers::all(success(endpoint, schemas), Form::Status, [400, 401, 403, 404, 503, 504])
         }
     };
@@ -80,7 +91,9 @@ pub(super) fn describe(
                 responses["503"] = status_of("The server is about to end", "NOT_SERVING");
             }
         }
-        Endpoint::Snapshot | Endpoint::ClientSnapshot => responses["304"] = answers::not_modified(),
+        Endpoint::Snapshot | Endpoint::ClientSnapshot | Endpoint::PublishedPointer => {
+            responses["304"] = answers::not_modified()
+        }
         _ => {}
     }
     let mut operation = json!({
@@ -115,14 +128,16 @@ fn more_parameters(endpoint: Endpoint) -> Vec<Value> {
             ),
             known(),
         ],
-        Endpoint::ClientSnapshot => vec![known()],
+        Endpoint::ClientSnapshot | Endpoint::PublishedPointer => vec![known()],
         Endpoint::ClientStream => vec![
             query("digest", "The digest of the state that the caller has; it is not sent again."),
             header("Last-Event-ID", "The last event that the caller has seen, if it asks for events."),
         ],
-        Endpoint::Metrics | Endpoint::Description | Endpoint::Information | Endpoint::Configuration => {
-            Vec::new()
-        }
+        Endpoint::Metrics
+        | Endpoint::Description
+        | Endpoint::Information
+        | Endpoint::Configuration
+        | Endpoint::PublishedObject => Vec::new(),
     }
 }
 
@@ -146,6 +161,11 @@ fn success(endpoint: Endpoint, schemas: &mut Schemas<'_>) -> Value {
             "content": { Registry::CONTENT_TYPE: { "schema": { "type": "string" } } },
         }),
         Endpoint::Description | Endpoint::Information | Endpoint::Configuration => answers::json_of(object),
+        Endpoint::PublishedPointer => tagged(answers::json_of(object)),
+        Endpoint::PublishedObject => json!({
+            "description": "Success",
+            "content": { "application/gzip": { "schema": { "type": "string", "format": "binary" } } },
+        }),
         Endpoint::Snapshot => {
             let name = evaluation::EvaluationNamespaceSnapshot::full_name();
             tagged(answers::json_of(schemas.named(&name, Direction::Written)))

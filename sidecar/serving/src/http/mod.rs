@@ -341,7 +341,8 @@ pub fn environment(headers: &HeaderMap) -> &str {
 }
 
 /// The namespace of an OFREP call: the first header value, else the default one.
-pub(crate) fn ofrep_namespace(headers: &HeaderMap) -> &str {
+#[must_use]
+pub fn ofrep_namespace(headers: &HeaderMap) -> &str {
     let named = headers.get(OFREP_NAMESPACE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     flipt_model::namespace_or_default(named)
 }

@@ -1,0 +1,169 @@
+//! The product, as Helm installs it for its users.
+
+use std::{path::PathBuf, time::Duration};
+
+use flipt_e2e::{Failure, Result, until};
+use kube::Client;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::{
+    helm, kubectl, kubectl_apply,
+    object_store::{self, BUCKET, STORE_ENDPOINT},
+    volume::give_volume,
+};
+
+/// Namespace of the release.
+pub const SYSTEM: &str = "flipt-system";
+/// Name of the release.
+pub const RELEASE: &str = "flipt";
+/// Token of the tests: what an editor has.
+pub const TOKEN: &str = "e2e-editor-token-of-the-tests";
+
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+/// The chart of this checkout, or that of the folder named in `CHART`.
+#[must_use]
+pub fn chart() -> String {
+    std::env::var("CHART").unwrap_or_else(|_| {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../charts/flipt").display().to_string()
+    })
+}
+
+/// Values that every test works with: our images, the S3 server of the cluster, a token for editors.
+#[must_use]
+pub fn values() -> Value {
+    json!({
+        "global": { "image": { "tag": "test" } },
+        "snapshots": {
+            "bucket": BUCKET, "prefix": "e2e", "region": "us-east-1", "endpoint": STORE_ENDPOINT,
+            "forcePathStyle": true, "existingSecret": "flipt-s3", "publish": true,
+        },
+        "export": { "enabled": true },
+        "profile": { "enabled": true, "spec": { "pollInterval": "5s" } },
+        "server": {
+            "allowedNamespaces": [{ "from": "All" }],
+            "authentication": { "token": {
+                "enabled": true,
+                "bootstrap": { "existingSecret": { "name": "flipt-editor" } },
+            } },
+            "persistence": { "size": "64Mi" },
+        },
+    })
+}
+
+/// Installs the product, once for all tests, with an S3 server; gives what helm printed the first time.
+///
+/// # Panics
+/// If it cannot be installed or is not ready in time; then with what its pods say.
+pub async fn install(client: &Client) {
+    INSTALLED.get_or_init(|| async { set_up(client).await.unwrap() }).await;
+}
+
+async fn set_up(client: &Client) -> Result<()> {
+    object_store::start_object_store(client).await;
+    prepare(client).await?;
+    upgrade(&chart(), &values()).await.map(|printed| println!("{printed}"))
+}
+
+/// What an administrator has ready before the installation: the namespace, held to the strictest level of Pod Security,
+/// the Secrets, and in a cluster of ours, which has no storage class, a volume.
+///
+/// # Errors
+/// If the API server refuses it.
+pub async fn prepare(client: &Client) -> Result<()> {
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "name": SYSTEM, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
+    });
+    kubectl_apply("default", &namespace.to_string()).await?;
+    object_store::give_credentials(client, SYSTEM).await?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "flipt-editor", "namespace": SYSTEM },
+        "stringData": { "token": TOKEN },
+    });
+    kubectl_apply(SYSTEM, &secret.to_string()).await?;
+    give_volume("flipt-e2e", SYSTEM, "flipt-server").await
+}
+
+/// `helm upgrade --install` with these values, waiting until everything is ready.
+///
+/// # Errors
+/// If helm fails; then with what the pods say.
+pub async fn upgrade(chart: &str, values: &Value) -> Result<String> {
+    let file = tempfile::NamedTempFile::new().map_err(|error| Failure::new(error.to_string()))?;
+    std::fs::write(file.path(), values.to_string()).map_err(|error| Failure::new(error.to_string()))?;
+    let file = file.path().display().to_string();
+    let arguments = [
+        "upgrade",
+        "--install",
+        RELEASE,
+        chart,
+        "--namespace",
+        SYSTEM,
+        "--values",
+        &file,
+        "--wait",
+        "--timeout",
+        "120s",
+    ];
+    match helm(&arguments).await {
+        Ok(printed) => Ok(printed),
+        Err(failure) => Err(Failure::new(format!("{failure}\n{}", state().await))),
+    }
+}
+
+/// What the pods of the release are doing, for people.
+pub async fn state() -> String {
+    let mut text = String::new();
+    for arguments in [
+        ["get", "pods,jobs,pvc", "--namespace", SYSTEM, "--output", "wide"].as_slice(),
+        &["get", "events", "--namespace", SYSTEM, "--sort-by", ".lastTimestamp"],
+        &[
+            "logs",
+            "--namespace",
+            SYSTEM,
+            "--selector",
+            "app.kubernetes.io/component=operator",
+            "--tail",
+            "40",
+        ],
+        &["logs", "--namespace", SYSTEM, "--selector", "app.kubernetes.io/component=server", "--tail", "40"],
+    ] {
+        let printed = kubectl(arguments).await.unwrap_or_else(|failure| failure.to_string());
+        text += &format!("$ kubectl {}\n{printed}\n", arguments.join(" "));
+    }
+    text
+}
+
+/// Waits until an object of ours says `Ready=True`.
+///
+/// # Errors
+/// If it does not in time; then with the whole object.
+pub async fn ready(namespace: &str, resource: &str) -> Result<()> {
+    says(namespace, resource, "Ready", "True").await
+}
+
+/// Waits until a condition of an object has this status, or this reason.
+///
+/// # Errors
+/// As [`ready`].
+pub async fn says(namespace: &str, resource: &str, condition: &str, expected: &str) -> Result<()> {
+    let path = format!(
+        "jsonpath={{.status.conditions[?(@.type==\"{condition}\")].status}} \
+         {{.status.conditions[?(@.type==\"{condition}\")].reason}}"
+    );
+    let arguments = ["get", resource, "--namespace", namespace, "--output", &path];
+    let what = format!("{namespace}/{resource} says {condition}={expected}");
+    let waited = until(&what, Duration::from_secs(90), || async {
+        kubectl(&arguments).await.is_ok_and(|said| said.split_whitespace().any(|word| word == expected))
+    })
+    .await;
+    match waited {
+        Ok(()) => Ok(()),
+        Err(failure) => {
+            let object = kubectl(&["get", resource, "--namespace", namespace, "--output", "yaml"]).await;
+            Err(Failure::new(format!("{failure}\n{}", object.unwrap_or_else(|failure| failure.to_string()))))
+        }
+    }
+}

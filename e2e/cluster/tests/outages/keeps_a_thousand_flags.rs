@@ -1,0 +1,122 @@
+//! A thousand flags at once: all are ready, a restart writes nothing, drift is undone, deletion leaves nothing behind.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use flipt_e2e::until;
+use flipt_e2e_cluster::{Editor, in_namespace, kubectl, kubectl_apply, kubectl_with, release};
+use serde_json::Value;
+
+const FLAGS: usize = 1_000;
+
+fn flags(namespace: &str) -> String {
+    let mut text = format!(
+        "apiVersion: flipt.io/v1alpha1\nkind: FliptNamespace\nmetadata: {{ name: {namespace} }}\n\
+         spec: {{ serverRef: {{ name: main, namespace: flipt-system }} }}\n"
+    );
+    for number in 0..FLAGS {
+        write!(
+            text,
+            "---\napiVersion: flipt.io/v1alpha1\nkind: FliptFlag\nmetadata: {{ name: flag-{number} }}\nspec: {{ serverRef: \
+             {{ name: main, namespace: flipt-system }}, fliptNamespace: {namespace}, type: BOOLEAN, enabled: true }}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// Resource versions of all flags, and how many are ready.
+async fn listed(namespace: &str) -> (BTreeMap<String, String>, usize) {
+    let printed =
+        kubectl(&["get", "fliptflags", "--namespace", namespace, "--output", "json"]).await.unwrap();
+    let list: Value = serde_json::from_str(&printed).unwrap();
+    let items = list["items"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let versions = items
+        .iter()
+        .map(|item| (text(&item["metadata"]["name"]), text(&item["metadata"]["resourceVersion"])))
+        .collect();
+    let ready = items.iter().filter(|item| {
+        let conditions = item["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.clone().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    });
+    (versions, ready.count())
+}
+
+/// Revision of the server's state: every write moves it.
+async fn revision(editor: &Editor) -> String {
+    let listed = editor.done("GET", "/api/v2/environments/default/namespaces", &Value::Null).await.unwrap();
+    listed["revision"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_thousand_flags_are_kept_without_a_needless_write() {
+    in_namespace(|client, namespace| async move {
+        release::install(&client).await;
+        let editor = Editor::new(&client).await.unwrap();
+        let began = Instant::now();
+        kubectl_apply(&namespace, &flags(&namespace)).await.unwrap();
+        println!("kubectl apply of {FLAGS} flags took {:.1} s", began.elapsed().as_secs_f64());
+        until("all flags are ready", Duration::from_secs(180), || async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            listed(&namespace).await.1 == FLAGS
+        })
+        .await
+        .unwrap();
+        println!("{FLAGS} flags are Ready {:.1} s after kubectl apply began", began.elapsed().as_secs_f64());
+
+        let (before, _) = listed(&namespace).await;
+        let revision_before = revision(&editor).await;
+        let operator = ["rollout", "restart", "deployment/flipt-operator", "--namespace", release::SYSTEM];
+        kubectl(&operator).await.unwrap();
+        let operator = ["rollout", "status", "deployment/flipt-operator", "--namespace", release::SYSTEM, "--timeout", "90s"];
+        kubectl(&operator).await.unwrap();
+        // The new leader has compared everything long before.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let (after, ready) = listed(&namespace).await;
+        let touched = before.iter().filter(|(name, version)| after.get(*name) != Some(version)).count();
+        assert_eq!((touched, ready), (0, FLAGS), "objects were written by a restart");
+        assert_eq!(revision(&editor).await, revision_before, "the server was written to by a restart");
+        println!("operator restart: 0 writes to {FLAGS} objects, 0 to the server");
+
+        // Somebody changes a flag behind everybody's back, in the server's pod.
+        let document = format!(
+            "namespace: {namespace}\nflags:\n- {{ key: flag-7, name: flag-7, type: BOOLEAN_FLAG_TYPE, enabled: false, description: drift }}\n"
+        );
+        let import = [
+            "exec", "--stdin", "deployment/flipt-server", "--namespace", release::SYSTEM, "--", "/flipt", "import",
+            "--stdin", "--skip-existing=false", "--config", "/etc/flipt/config/default.yml",
+        ];
+        let before = editor.flag(&namespace, "flag-7").await.unwrap();
+        let imported = kubectl_with(&import, &document).await;
+        if let Err(failure) = &imported {
+            panic!("{failure}");
+        }
+        until("the drift is undone", Duration::from_secs(60), || async {
+            let flag = editor.flag(&namespace, "flag-7").await.unwrap();
+            flag["enabled"] == true && flag["description"] == before["description"]
+        })
+        .await
+        .unwrap();
+        until("an event tells of it", Duration::from_secs(20), || async {
+            kubectl(&["get", "events", "--namespace", &namespace]).await.is_ok_and(|events| events.contains("DriftCorrected"))
+        })
+        .await
+        .unwrap();
+
+        let began = Instant::now();
+        kubectl(&["delete", "fliptflags", "--all", "--namespace", &namespace, "--timeout", "115s"]).await.unwrap();
+        println!("deleting {FLAGS} flags took {:.1} s", began.elapsed().as_secs_f64());
+        let path = format!("/api/v1/namespaces/{namespace}/flags");
+        let left = editor.done("GET", &path, &Value::Null).await.unwrap();
+        assert_eq!(left["totalCount"], 0, "{left}");
+        let path = format!("/ownership/v1/environments/default/managed?namespaceKey={namespace}");
+        let claims = editor.done("GET", &path, &Value::Null).await.unwrap();
+        let flags = claims["managed"].as_array().into_iter().flatten().filter(|managed| managed["kind"] == "FLAG").count();
+        assert_eq!(flags, 0, "{claims}");
+    })
+    .await;
+}

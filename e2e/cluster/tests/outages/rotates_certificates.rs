@@ -1,0 +1,148 @@
+//! Certificates of the webhook are renewed without a pod that misses its sidecar, also when the leader dies midway.
+
+use std::time::{Duration, Instant};
+
+use flipt_e2e::until_some;
+use flipt_e2e_cluster::{app, in_namespace, kubectl, kubectl_with, release};
+use serde_json::{Value, json};
+
+const PODS: usize = 1_000;
+
+async fn secret() -> Option<Value> {
+    let arguments =
+        ["get", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM, "--output", "json"];
+    serde_json::from_str(&kubectl(&arguments).await.ok()?).ok()
+}
+
+/// Which certificate is served now and which comes next.
+async fn phase() -> Option<(String, bool)> {
+    let secret = secret().await?;
+    let data = secret["data"].as_object()?;
+    let served = data.get("tls.crt")?.as_str()?.to_owned();
+    Some((served, data.keys().any(|key| key.starts_with("next"))))
+}
+
+async fn kill_leader() {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let holder =
+        kubectl(&["get", "lease", "flipt-operator", "--namespace", release::SYSTEM, "--output", path])
+            .await
+            .unwrap();
+    let pod = holder.split(['/', ' ']).next().unwrap_or_default().to_owned();
+    let kill = ["delete", "pod", &pod, "--namespace", release::SYSTEM, "--grace-period", "0", "--force"];
+    kubectl(&kill).await.unwrap_or_else(|failure| panic!("holder {holder:?}: {failure}"));
+}
+
+fn short_lived() -> Value {
+    let mut values = release::values();
+    values["operator"] = json!({ "extraArgs": ["--certificate-lifetime=60s", "--certificate-overlap=8s"] });
+    values
+}
+
+/// Creates pods one after the other, as a dry run, and counts those without a sidecar.
+async fn create(namespace: &str, pods: usize) -> usize {
+    let template = app::template("many", namespace, "serve");
+    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });
+    let mut missed = 0;
+    for first in (0..pods).step_by(20) {
+        let mut batch = String::new();
+        for number in first..(first + 20).min(pods) {
+            pod["metadata"]["name"] = format!("many-{number}").into();
+            batch += &format!("{pod}\n---\n");
+        }
+        let path = "jsonpath={range .items[*]}{.spec.initContainers[0].name}{\"\\n\"}{end}";
+        let arguments =
+            ["create", "--dry-run=server", "--output", path, "--namespace", namespace, "--filename", "-"];
+        let (printed, _) = kubectl_with(&arguments, &batch).await.unwrap();
+        let injected = printed.matches("flipt-sidecar").count();
+        missed += (first + 20).min(pods) - first - injected.min(20);
+    }
+    missed
+}
+
+#[tokio::test]
+async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed() {
+    in_namespace(|client, namespace| async move {
+        release::install(&client).await;
+        release::upgrade(&release::chart(), &short_lived()).await.unwrap();
+        // The certificate that was made for a year is replaced only when it is due: a deleted one is at once.
+        kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
+        let first = until_some("there is a certificate", Duration::from_secs(60), phase).await.unwrap().0;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+
+        let began = Instant::now();
+        let mut created = 0;
+        let mut served = vec![first];
+        while created < PODS || served.len() < 3 {
+            assert_eq!(
+                create(&namespace, 100).await,
+                0,
+                "after {created} pods and {} certificates",
+                served.len()
+            );
+            created += 100;
+            let now = phase().await.unwrap().0;
+            if served.last() != Some(&now) {
+                served.push(now);
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(300),
+                "only {} certificates in 300 s",
+                served.len()
+            );
+        }
+        println!(
+            "{created} pods created in {:.0} s while {} certificates were served: 0 without a sidecar",
+            began.elapsed().as_secs_f64(),
+            served.len()
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() {
+    in_namespace(|client, namespace| async move {
+        release::install(&client).await;
+        release::upgrade(&release::chart(), &short_lived()).await.unwrap();
+        let rollout = [
+            "rollout",
+            "status",
+            "deployment/flipt-operator",
+            "--namespace",
+            release::SYSTEM,
+            "--timeout",
+            "90s",
+        ];
+        for (phase_name, wants_next) in
+            [("before a rotation", false), ("with the next one announced", true), ("after the swap", false)]
+        {
+            if wants_next {
+                until_some(phase_name, Duration::from_secs(120), || async {
+                    phase().await.filter(|(_, next)| *next)
+                })
+                .await
+                .unwrap();
+            }
+            kill_leader().await;
+            let began = Instant::now();
+            let before = phase().await.unwrap().0;
+            // Whoever leads now goes on until another certificate is served.
+            while began.elapsed() < Duration::from_secs(20)
+                || (phase().await.unwrap().0 == before && began.elapsed() < Duration::from_secs(150))
+            {
+                assert_eq!(create(&namespace, 20).await, 0, "killed {phase_name}");
+            }
+            assert_ne!(phase().await.unwrap().0, before, "killed {phase_name}: nobody renews any more");
+            kubectl(&rollout).await.unwrap();
+            println!(
+                "leader killed {phase_name}: renewed after {:.0} s, no pod without a sidecar",
+                began.elapsed().as_secs_f64()
+            );
+        }
+        release::upgrade(&release::chart(), &release::values()).await.unwrap();
+        kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
+        until_some("there is a certificate for long", Duration::from_secs(60), phase).await.unwrap();
+    })
+    .await;
+}

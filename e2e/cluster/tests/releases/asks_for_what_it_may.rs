@@ -1,0 +1,57 @@
+//! The roles of the chart are enough for everything, and the logs are free of refusals.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use flipt_e2e_cluster::{kubectl, release};
+use serde_json::Value;
+
+/// Called by the last test, after everything else has run.
+pub(crate) async fn nothing_was_forbidden() {
+    for component in ["operator", "server"] {
+        let selector = format!("app.kubernetes.io/component={component}");
+        let arguments = [
+            "logs",
+            "--namespace",
+            release::SYSTEM,
+            "--selector",
+            &selector,
+            "--tail",
+            "-1",
+            "--all-containers",
+        ];
+        let log = kubectl(&arguments).await.unwrap();
+        let refused: Vec<&str> = log
+            .lines()
+            .filter(|line| {
+                line.contains("403") || line.contains("Forbidden") || line.contains("is forbidden")
+            })
+            .collect();
+        assert!(refused.is_empty(), "{component}: {refused:#?}");
+    }
+    let Some(folder) = std::env::var_os("CLUSTER_LOGS") else {
+        println!(
+            "the audit log of this cluster is not ours to read: only the logs of running pods were looked at"
+        );
+        return;
+    };
+    let log = fs::read_to_string(PathBuf::from(folder).join("audit.log")).unwrap();
+    let mut asked = 0;
+    let mut refused = BTreeSet::new();
+    for line in log.lines() {
+        let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
+        let user = entry["user"]["username"].as_str().unwrap_or_default();
+        if !user.starts_with(&format!("system:serviceaccount:{}:", release::SYSTEM)) {
+            continue;
+        }
+        asked += 1;
+        // A namespace that ends takes nothing new: the answer is 403 whatever the roles say.
+        let reason = entry["responseStatus"]["reason"].as_str().unwrap_or_default();
+        let message = entry["responseStatus"]["message"].as_str().unwrap_or_default();
+        if entry["responseStatus"]["code"] == 403 && !message.contains("because it is being terminated") {
+            refused.insert(format!("{user} {} {}: {reason} {message}", entry["verb"], entry["requestURI"]));
+        }
+    }
+    assert!(asked > 100, "the audit log holds {asked} requests of the release: is it written?");
+    assert!(refused.is_empty(), "{refused:#?}");
+    println!("{asked} requests of the release's service accounts to the API server: 0 forbidden");
+}

@@ -1,0 +1,93 @@
+//! `helm upgrade` from the chart of the commit before, and `helm uninstall` in both modes: nothing is stuck or left.
+
+use std::time::Duration;
+
+use flipt_e2e::until;
+use flipt_e2e_cluster::{App, Editor, helm, in_namespace, kubectl, kubectl_apply, object_store, release};
+use serde_json::json;
+
+use crate::{
+    asks_for_what_it_may::nothing_was_forbidden,
+    manifests::{banner, shop},
+};
+
+/// Names of all webhook configurations of ours.
+async fn webhooks() -> String {
+    let arguments = ["get", "mutatingwebhookconfigurations", "--output", "name"];
+    let all = kubectl(&arguments).await.unwrap();
+    all.lines().filter(|name| name.contains("flipt")).collect()
+}
+
+async fn uninstall() {
+    helm(&["uninstall", release::RELEASE, "--namespace", release::SYSTEM, "--wait", "--timeout", "120s"])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_release_is_upgraded_kept_and_purged() {
+    in_namespace(|client, namespace| async move {
+        // What the tests before asked for, before it is gone.
+        release::install(&client).await;
+        nothing_was_forbidden().await;
+
+        // Removed, and everything kept.
+        object_store::give_credentials(&client, &namespace).await.unwrap();
+        kubectl_apply(&namespace, &shop(&namespace, true)).await.unwrap();
+        release::ready(&namespace, "fliptflag/banner").await.unwrap();
+        let app = App::start(&client, &namespace, "kept", &namespace).await.unwrap();
+        app.decides(true).await.unwrap();
+        uninstall().await;
+        assert_eq!(webhooks().await, "", "a webhook is left");
+        let path = "jsonpath={.metadata.finalizers}";
+        let finalizers =
+            kubectl(&["get", "fliptflag", "banner", "--namespace", &namespace, "--output", path])
+                .await
+                .unwrap();
+        assert_eq!(finalizers, "", "it could not be deleted without an operator");
+        let record = app.record().await.unwrap();
+        assert_eq!((&record["failed"], &record["enabled"]), (&0.into(), &true.into()), "{record}");
+
+        // The chart of the commit before comes, with all there was, and is upgraded under evaluation.
+        let previous = std::env::var("PREVIOUS_CHART").unwrap_or_default();
+        assert!(
+            !previous.is_empty(),
+            "PREVIOUS_CHART names no folder: `make e2e` unpacks the chart of the commit before"
+        );
+        release::prepare(&client).await.unwrap();
+        release::upgrade(&previous, &release::values()).await.unwrap();
+        release::ready(&namespace, "fliptflag/banner").await.unwrap();
+        release::upgrade(&release::chart(), &release::values()).await.unwrap();
+        release::ready(&namespace, "fliptflag/banner").await.unwrap();
+        kubectl_apply(&namespace, &banner(&namespace, false, "")).await.unwrap();
+        let record = app.decides(false).await.unwrap();
+        assert_eq!(record["failed"], 0, "{record}");
+        let editor = Editor::new(&client).await.unwrap();
+        assert_eq!(editor.flag(&namespace, "banner").await.unwrap()["enabled"], false);
+        nothing_was_forbidden().await;
+
+        // Removed, and everything with it.
+        let mut values = release::values();
+        values["uninstall"] = json!({ "mode": "purge" });
+        release::upgrade(&release::chart(), &values).await.unwrap();
+        uninstall().await;
+        assert_eq!(webhooks().await, "", "a webhook is left");
+        let definitions = kubectl(&["get", "customresourcedefinitions", "--output", "name"]).await.unwrap();
+        assert!(!definitions.contains("flipt.io"), "{definitions}");
+        let record = app.record().await.unwrap();
+        assert_eq!((&record["failed"], &record["enabled"]), (&0.into(), &false.into()), "{record}");
+        for stays in ["clusterroles", "clusterrolebindings"] {
+            let listed = kubectl(&["get", stays, "--output", "name"]).await.unwrap();
+            assert!(!listed.contains("flipt"), "{listed}");
+        }
+        kubectl(&["delete", "namespace", release::SYSTEM, "--timeout", "90s"]).await.unwrap();
+        until("no ConfigMap of ours is left", Duration::from_secs(30), || async {
+            kubectl(&["get", "configmaps", "--all-namespaces", "--output", "name"])
+                .await
+                .is_ok_and(|listed| !listed.contains("flipt-trust"))
+        })
+        .await
+        .unwrap();
+    })
+    .await;
+}
