@@ -233,7 +233,6 @@ const RULES: &[Rule] = &[
         &[SERVICE_ACCOUNT],
     ),
     // On demand.
-    rule(Scope::Evict, "", &["pods"], &["delete"], "labelled pods without a sidecar are replaced"),
     rule(Scope::Evict, "", &["pods/eviction"], &["create"], "labelled pods without a sidecar are replaced"),
     // At the end.
     named(
