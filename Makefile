@@ -26,7 +26,7 @@ CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
-.PHONY: help setup demo test clients fuzz schemathesis check lint format size soak bench audit crds chart chart-docs images cluster-tools e2e
+.PHONY: help setup demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22

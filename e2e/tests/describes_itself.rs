@@ -278,7 +278,8 @@ impl Ground {
         let base = "/ownership/v1/environments/default";
         let owner = json!({ "cluster": "c", "namespace": "n", "name": "o", "uid": "u" });
         let flag = json!({ "key": "owned", "name": "Owned", "type": "BOOLEAN_FLAG_TYPE" });
-        let wish = json!({ "namespaceKey": "default", "owner": owner, "flag": flag, "uiEditable": ["RULES"] });
+        let wish =
+            json!({ "namespaceKey": "default", "owner": owner, "flag": flag, "uiEditable": ["RULES"] });
         self.succeed("POST", &format!("{base}/apply"), wish).await;
         let switch = format!("{base}/namespaces/default/flags/owned/override");
         self.succeed("PUT", &switch, json!({ "enabled": true, "reason": "r" })).await;

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use flipt_e2e::{Server, ServerOptions, http::Answer, until, PATIENCE};
+use flipt_e2e::{PATIENCE, Server, ServerOptions, http::Answer, until};
 use flipt_proto::{flipt, flipt::core, ownership as pb};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -108,7 +108,11 @@ async fn reconcile(context: &Context, files: &[(String, String)]) -> Result<(), 
     let mut failures = Vec::new();
     for (resource, object) in &objects {
         if let Err(error) = apply(&context.client, resource, object).await {
-            failures.push(format!("{} {}: {error}", resource.kind, object.name_any()));
+            let why = match error {
+                kube::Error::Api(status) => status.message.clone(),
+                error => error.to_string(),
+            };
+            failures.push(format!("{} {}: {why}", resource.kind, object.name_any()));
         }
     }
     if failures.is_empty() {

@@ -50,6 +50,7 @@ pub(crate) async fn follow(context: Arc<Context>, served: Served) {
     let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut secrets = watcher(secrets(&context), config).default_backoff().applied_objects().boxed();
     let mut ends = None;
+    let mut loaded: Option<Vec<u8>> = None;
     let mut look = tokio::time::interval(LIFE_LOOK);
     loop {
         tokio::select! {
@@ -63,7 +64,11 @@ pub(crate) async fn follow(context: Arc<Context>, served: Served) {
                         Ok(()) => {
                             ends = secret::validity(chain).map(|(_, ends)| ends);
                             context.readiness.open(GATE);
-                            tracing::info!(secret = name, "webhook certificate loaded");
+                            // The Secret also changes when a rotation goes on without a new certificate.
+                            if loaded.as_ref() != Some(chain) {
+                                loaded = Some(chain.clone());
+                                tracing::info!(secret = name, "webhook certificate loaded");
+                            }
                         }
                         Err(error) => tracing::error!(secret = name, error, "webhook certificate not loaded"),
                     }

@@ -297,10 +297,10 @@ impl Exports {
             target::Resolved::Refused { target: None, refusal } => return Ok(Err(refusal)),
         };
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
-        if let Some(account) = cronjob::service_account(export) {
-            if let Some(refusal) = self.apply_account(&accounts, export, &account).await? {
-                return Ok(Err(refusal));
-            }
+        if let Some(account) = cronjob::service_account(export)
+            && let Some(refusal) = self.apply_account(&accounts, export, &account).await?
+        {
+            return Ok(Err(refusal));
         }
         let wanted = cronjob::service_account(export).and_then(|account| account.metadata.name);
         for account in accounts.list(labelled).await? {
@@ -406,7 +406,7 @@ impl Exports {
             Ok(_) => tracing::info!(
                 namespace,
                 export = key.1,
-                revision,
+                revision = count,
                 "export started: the server's state has changed"
             ),
             // Another term of the leader has started it, or the namespace ends.

@@ -4,7 +4,7 @@
 //! in the server wakes exactly the objects that it concerns.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -32,6 +32,8 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 const BATCH: Duration = Duration::from_millis(300);
 /// Most namespaces of a batch that are read one by one.
 const FEW_NAMESPACES: usize = 8;
+/// How long a list of what we have written ourselves can wait.
+const LAZY: Duration = Duration::from_secs(5);
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -155,6 +157,34 @@ impl Feed {
         self.memory().managed.get(key).cloned()
     }
 
+    /// Whether objects of this namespace of this cluster still own something in a namespace of the server.
+    pub(crate) fn owns_in(&self, cluster: &str, namespace: &str, flipt_namespace: &str) -> bool {
+        self.owned_in(cluster, namespace, flipt_namespace, |_| true)
+    }
+
+    /// Whether objects of this namespace of this cluster still own flags in a namespace of the server.
+    pub(crate) fn owns_flags_in(&self, cluster: &str, namespace: &str, flipt_namespace: &str) -> bool {
+        self.owned_in(cluster, namespace, flipt_namespace, |kind| kind == ResourceKind::Flag)
+    }
+
+    fn owned_in(
+        &self,
+        cluster: &str,
+        namespace: &str,
+        flipt_namespace: &str,
+        counts: impl Fn(ResourceKind) -> bool,
+    ) -> bool {
+        let memory = self.memory();
+        let ours = |managed: &pb::Managed| {
+            managed
+                .owner
+                .as_ref()
+                .is_some_and(|owner| owner.cluster == cluster && owner.namespace == namespace)
+        };
+        let there = |key: &Key| key.namespace == flipt_namespace && counts(key.kind);
+        memory.managed.iter().any(|(key, managed)| there(key) && ours(managed))
+    }
+
     /// Number of flags that objects of this cluster own.
     pub(crate) fn flags(&self, cluster: &str) -> usize {
         let memory = self.memory();
@@ -213,11 +243,12 @@ impl Feed {
         self.read().await?;
         *backoff = BACKOFF.0;
         let read = Instant::now();
+        let mut unread = Unread::default();
         while read.elapsed() < self.resync {
             let request = pb::ChangesRequest {
                 environment_key: self.environment.clone(),
                 since: self.memory().revision.clone(),
-                wait_seconds: WAIT_SECONDS,
+                wait_seconds: unread.wait_seconds(Instant::now()),
             };
             let told = self.connection.call_within::<call::Changes>(CHANGES_TIMEOUT, &request).await?;
             if told.reset {
@@ -230,23 +261,20 @@ impl Feed {
                     Some(Key { kind: kind_of(it.kind)?, namespace: it.namespace_key, key: it.key })
                 })
                 .collect();
-            if changed.is_empty() {
-                self.memory().revision = told.revision;
-                // A server that does not wait is not asked without a pause.
-                tokio::time::sleep(BATCH).await;
-                continue;
-            }
-            let namespaces: HashSet<&str> = changed.iter().map(|key| key.namespace.as_str()).collect();
-            let mut woken = HashSet::new();
-            if namespaces.contains("") || namespaces.len() > FEW_NAMESPACES {
-                woken.extend(self.list("").await?);
-            } else {
-                for namespace in namespaces {
-                    woken.extend(self.list(namespace).await?);
-                }
-            }
             self.memory().revision = told.revision;
-            self.wake(&woken, &changed);
+            // Whoever needs what has changed need not wait for the list.
+            self.wake(&HashSet::new(), &changed);
+            unread.take(&changed, &self.memory().written);
+            if let Some(namespaces) = unread.due(Instant::now()) {
+                let begun = Instant::now();
+                let mut otherwise = HashSet::new();
+                for namespace in &namespaces {
+                    otherwise.extend(self.list(namespace).await?);
+                }
+                unread.read(begun, Instant::now());
+                self.wake(&otherwise, &HashSet::new());
+            }
+            // Also a server that does not wait is not asked without a pause.
             tokio::time::sleep(BATCH).await;
         }
         Ok(())
@@ -327,7 +355,7 @@ impl Feed {
             _ => Reason::ServerUnavailable,
         };
         let state = State::Failing(reason, failure.message());
-        let before = std::mem::replace(&mut self.memory().state, Some(state.clone()));
+        let before = self.memory().state.replace(state.clone());
         let failing = |state: &Option<State>| match state {
             Some(State::Failing(reason, _)) => Some(*reason),
             _ => None,
@@ -346,6 +374,49 @@ impl Feed {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Namespaces in which something has changed that has not been read yet.
+///
+/// What others have changed is read at once. What we have written ourselves is remembered as it was written: that is
+/// read later, and never so often that the server is busy with it, because a list takes longer the more there is.
+#[derive(Default)]
+struct Unread {
+    namespaces: BTreeSet<String>,
+    urgent: bool,
+    /// When the next list may be asked for.
+    not_before: Option<Instant>,
+}
+
+impl Unread {
+    fn take(&mut self, changed: &HashSet<Key>, written: &HashSet<Key>) {
+        self.urgent |= changed.iter().any(|key| !written.contains(key));
+        self.namespaces.extend(changed.iter().map(|key| key.namespace.clone()));
+    }
+
+    /// The namespaces to read now; one without a name stands for all.
+    fn due(&mut self, now: Instant) -> Option<BTreeSet<String>> {
+        if self.namespaces.is_empty() || !(self.urgent || self.not_before.is_none_or(|time| time <= now)) {
+            return None;
+        }
+        self.urgent = false;
+        let namespaces = std::mem::take(&mut self.namespaces);
+        let all = namespaces.contains("") || namespaces.len() > FEW_NAMESPACES;
+        Some(if all { BTreeSet::from([String::new()]) } else { namespaces })
+    }
+
+    fn read(&mut self, begun: Instant, done: Instant) {
+        self.not_before = Some(done + (done.saturating_duration_since(begun) * 10).max(LAZY));
+    }
+
+    /// How long to wait for changes.
+    fn wait_seconds(&self, now: Instant) -> i32 {
+        let due = self.not_before.filter(|_| !self.namespaces.is_empty());
+        due.map_or(WAIT_SECONDS, |due| {
+            let seconds = due.saturating_duration_since(now).as_secs() + 1;
+            i32::try_from(seconds).unwrap_or(WAIT_SECONDS).min(WAIT_SECONDS)
+        })
     }
 }
 
@@ -442,6 +513,26 @@ mod tests {
         assert!(memory.merge("", vec![managed("a", "1")]).is_empty());
         assert_eq!(memory.managed[&key("a")].content_hash, "2");
         assert!(memory.merge("", Vec::new()).is_empty(), "nor is it gone");
+    }
+
+    #[test]
+    fn what_others_change_is_read_at_once_and_what_we_write_now_and_then() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let (mine, theirs) = (HashSet::from([key("a")]), HashSet::from([key("b")]));
+        let mut unread = Unread::default();
+        assert_eq!(unread.wait_seconds(start), WAIT_SECONDS);
+        unread.take(&mine, &mine);
+        assert!(unread.due(start).is_some());
+        unread.read(start, after(1));
+        unread.take(&mine, &mine);
+        assert_eq!(unread.due(after(2)), None, "the list took a second");
+        assert_eq!(unread.wait_seconds(after(2)), 10);
+        assert_eq!(unread.due(after(11)), Some(BTreeSet::from(["shop".to_owned()])));
+        unread.read(after(11), after(11));
+        unread.take(&theirs, &mine);
+        assert!(unread.due(after(12)).is_some());
+        assert_eq!(unread.due(after(99)), None, "everything has been read");
     }
 
     #[test]

@@ -13,7 +13,11 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 use kube::{Api, api::PostParams};
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, error::Error};
@@ -40,7 +44,7 @@ pub(crate) type Part = (&'static str, fn(Arc<Context>, CancellationToken) -> Box
 /// Waits for the Lease, runs the parts while it is held, and gives it back when the process ends.
 ///
 /// # Errors
-/// [`Error::DidNotStop`]: the Lease was lost and a part went on; [`Error::Ended`]: a part came to its end.
+/// [`Error::DidNotStop`]: the Lease was lost and a part went on; [`Error::Ended`]: a part panicked.
 pub(crate) async fn run(
     context: Arc<Context>,
     announce: watch::Sender<bool>,
@@ -61,12 +65,13 @@ pub(crate) async fn run(
                 *name
             });
         }
-        let ended = tokio::select! {
+        // A part may have nothing to do; one that panics takes the process with it.
+        let broken = tokio::select! {
             () = claim.hold() => None,
             () = context.stop.cancelled() => None,
-            Some(ended) = running.join_next() => Some(ended),
+            broken = first_broken(&mut running) => Some(broken),
         };
-        let lost = ended.is_none() && !context.stop.is_cancelled();
+        let lost = broken.is_none() && !context.stop.is_cancelled();
         term.cancel();
         let patience = if lost { STOP } else { DRAIN };
         // A process that ends still renews, so that nobody else starts before its parts have stopped.
@@ -82,14 +87,8 @@ pub(crate) async fn run(
         if !lost {
             claim.release().await;
         }
-        match ended {
-            Some(Ok(part)) if !context.stop.is_cancelled() => {
-                return Err(Error::Ended { part, detail: "it has nothing more to do".to_owned() });
-            }
-            Some(Err(error)) => {
-                return Err(Error::Ended { part: "of the leader", detail: error.to_string() });
-            }
-            _ => {}
+        if let Some(error) = broken {
+            return Err(Error::Ended { part: "of the leader", detail: error.to_string() });
         }
         if lost {
             tracing::warn!("Lease lost: not reconciling");
@@ -100,6 +99,17 @@ pub(crate) async fn run(
 
 async fn join(running: &mut JoinSet<&'static str>) {
     while running.join_next().await.is_some() {}
+}
+
+/// Waits until a part panics, however many come to their end before.
+async fn first_broken(running: &mut JoinSet<&'static str>) -> JoinError {
+    loop {
+        match running.join_next().await {
+            Some(Ok(part)) => tracing::debug!(part, "nothing more to do"),
+            Some(Err(error)) => return error,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The Lease as this replica sees it.
@@ -246,15 +256,25 @@ impl Claim {
 
     /// Gives the Lease back, so that another replica need not wait.
     async fn release(&mut self) {
-        let Some((mut lease, _)) = self.seen.take() else { return };
-        if let Some(spec) = &mut lease.spec {
-            spec.holder_identity = None;
-            spec.lease_duration_seconds = Some(1);
-        }
-        match limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await {
-            Ok(_) => tracing::info!("Lease released"),
+        match self.give_back().await {
+            Ok(true) => tracing::info!("Lease released"),
+            Ok(false) => {}
             Err(error) => tracing::warn!(error = %error, "Lease not released; it ends by itself"),
         }
+    }
+
+    async fn give_back(&mut self) -> Result<bool, Error> {
+        // A renewal may have been cut off after it was made: what is known of the Lease may be old.
+        let mut lease = limited(self.leases.get(LEASE)).await?;
+        let Some(spec) = &mut lease.spec else { return Ok(false) };
+        if spec.holder_identity.as_deref() != Some(&self.holder) {
+            return Ok(false);
+        }
+        spec.holder_identity = None;
+        spec.lease_duration_seconds = Some(1);
+        self.seen = None;
+        limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await?;
+        Ok(true)
     }
 }
 

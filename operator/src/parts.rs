@@ -18,10 +18,11 @@ use crate::{
 /// Longest time until everything has stopped after a signal.
 const SHUTDOWN: Duration = Duration::from_secs(20);
 
-type Running = BoxFuture<'static, Result<(), Error>>;
+/// A part that every replica runs: its name, and what ends with the process.
+type Part = (&'static str, fn(Arc<Context>) -> BoxFuture<'static, Result<(), Error>>);
 
 /// What every replica runs until the process ends.
-const EVERYWHERE: &[(&str, fn(Arc<Context>) -> Running)] = &[
+const EVERYWHERE: &[Part] = &[
     ("health", |context| Box::pin(health::run(context))),
     // Injection:
     ("webhook", |context| Box::pin(webhook::run(context))),

@@ -17,11 +17,14 @@ pub(crate) enum Scope {
     Evict,
     /// The Job that makes an uninstallation possible, in the whole cluster: under a service account of its own.
     Uninstall,
+    /// The same Job in the operator's own namespace.
+    UninstallOwn,
 }
 
 impl Scope {
     /// All of them.
-    pub(crate) const ALL: [Self; 5] = [Self::Cluster, Self::Watched, Self::Own, Self::Evict, Self::Uninstall];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Cluster, Self::Watched, Self::Own, Self::Evict, Self::Uninstall, Self::UninstallOwn];
 
     /// Name of its file in the chart.
     fn file(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Scope {
             Self::Own => "own",
             Self::Evict => "evict",
             Self::Uninstall => "uninstall",
+            Self::UninstallOwn => "uninstall-own",
         }
     }
 
@@ -44,6 +48,7 @@ impl Scope {
             Self::Own => "Role in the operator's own namespace",
             Self::Evict => "As watched, if labelled pods without a sidecar are evicted",
             Self::Uninstall => "ClusterRole of the Job that uninstalls, under a service account of its own",
+            Self::UninstallOwn => "Role of the same Job in the operator's own namespace",
         }
     }
 }
@@ -228,7 +233,6 @@ const RULES: &[Rule] = &[
         &[SERVICE_ACCOUNT],
     ),
     // On demand.
-    rule(Scope::Evict, "", &["pods"], &["delete"], "labelled pods without a sidecar are replaced"),
     rule(Scope::Evict, "", &["pods/eviction"], &["create"], "labelled pods without a sidecar are replaced"),
     // At the end.
     named(
@@ -262,6 +266,13 @@ const RULES: &[Rule] = &[
         &["configmaps"],
         &["list", "delete"],
         "flipt-trust, which nobody would keep current any more",
+    ),
+    rule(
+        Scope::UninstallOwn,
+        "coordination.k8s.io",
+        &["leases"],
+        &["get", "create", "update"],
+        "takes the Lease, so that no operator puts back what is released",
     ),
     named(
         rule(
@@ -364,6 +375,7 @@ pub(crate) fn roles(settings: &Settings) -> String {
         }
     }
     role("ClusterRole", "flipt-operator-uninstall", None, &[Scope::Uninstall]);
+    role("Role", "flipt-operator-uninstall", Some(own), &[Scope::UninstallOwn]);
     text
 }
 
@@ -426,14 +438,14 @@ mod tests {
     #[test]
     fn with_watched_namespaces_nothing_in_others_is_granted() {
         let all = documents(&roles(&settings(&["rbac"])));
-        assert_eq!(all.len(), 3);
+        assert_eq!(all.len(), 4);
         let few =
             documents(&roles(&settings(&["rbac", "--watch-namespaces", "shop,pay", "--namespace", "ops"])));
         let cluster = &few[0]["rules"];
         assert!(!cluster.to_string().contains("secrets") && cluster.to_string().contains("flipt-injector"));
         let places: Vec<&str> =
             few.iter().filter_map(|role| role["metadata"]["namespace"].as_str()).collect();
-        assert_eq!(places, ["ops", "shop", "pay", "ops"]);
+        assert_eq!(places, ["ops", "shop", "pay", "ops", "ops"]);
         assert!(few.iter().all(|role| !role["rules"].to_string().contains("eviction")));
         let evicting = roles(&settings(&["rbac", "--evict-missed"]));
         assert!(evicting.contains("pods/eviction"));

@@ -156,6 +156,16 @@ where
         .default_backoff()
         .modify(|object| object.meta_mut().managed_fields = None)
         .reflect(writer)
+        .inspect({
+            let term = Arc::clone(&term);
+            move |event| {
+                // The predicates below do not let every deletion through.
+                if let Ok(watcher::Event::Delete(object)) = event {
+                    term.statuses.forget(object.meta());
+                    term.forget(&id_of::<K>(object.meta()));
+                }
+            }
+        })
         .touched_objects()
         .predicate_filter(
             predicates::generation.combine(predicates::finalizers).combine(deletion),
@@ -357,6 +367,7 @@ async fn drop_finalizer<K: Managed>(term: &Term, meta: &ObjectMeta) -> Result<()
             other => other?,
         }
     }
+    term.statuses.forget(meta);
     term.forget(&id_of::<K>(meta));
     Ok(())
 }

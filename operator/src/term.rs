@@ -122,6 +122,12 @@ impl Term {
         Some(found.metadata.labels.clone().unwrap_or_default())
     }
 
+    /// Whether a namespace is being deleted with all that is in it.
+    pub(crate) fn ends(&self, namespace: &str) -> bool {
+        let found = self.labels.get(&ObjectRef::new(namespace));
+        found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
+    }
+
     /// The owner that an object is.
     pub(crate) fn owner(&self, meta: &ObjectMeta) -> Owner {
         Owner {
@@ -242,7 +248,7 @@ pub(crate) async fn lead(context: Arc<Context>, token: CancellationToken) {
 async fn watch_labels(term: &Arc<Term>, writer: reflector::store::Writer<PartialObjectMeta<Namespace>>) {
     let namespaces: Api<PartialObjectMeta<Namespace>> = Api::all(term.context.client.clone());
     let mut told = false;
-    let mut known: HashMap<String, BTreeMap<String, String>> = HashMap::new();
+    let mut known: HashMap<String, (BTreeMap<String, String>, bool)> = HashMap::new();
     let changes = watcher(namespaces, watcher::Config::default())
         .default_backoff()
         .modify(|namespace| {
@@ -258,8 +264,9 @@ async fn watch_labels(term: &Arc<Term>, writer: reflector::store::Writer<Partial
             Ok(namespace) => {
                 let name = namespace.metadata.name.unwrap_or_default();
                 let labels = namespace.metadata.labels.unwrap_or_default();
-                let before = known.insert(name.clone(), labels.clone());
-                if before.is_some_and(|before| before != labels) {
+                let seen = (labels, namespace.metadata.deletion_timestamp.is_some());
+                let before = known.insert(name.clone(), seen.clone());
+                if before.is_some_and(|before| before != seen) {
                     let there = Some(name.as_str());
                     term.wake_if::<FliptNamespace>(|object| object.meta().namespace.as_deref() == there);
                     term.wake_if::<FliptFlag>(|object| object.meta().namespace.as_deref() == there);

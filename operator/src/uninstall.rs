@@ -150,7 +150,8 @@ impl Uninstalling {
             loop {
                 let mut left = String::new();
                 for kind in kinds {
-                    let count = self.list(kind).await.len();
+                    let found = self.list(kind).await;
+                    let count = found.iter().filter(|object| is_held(object)).count();
                     if count > 0 {
                         // Writing to a String cannot fail.
                         let _ = write!(left, " {count} {}", kind.plural);
@@ -217,12 +218,7 @@ impl Uninstalling {
 
     /// Removes our finalizer from all resources of a kind. Those of others stay.
     async fn release(&self, kind: &ApiResource) {
-        let found: Vec<DynamicObject> = self
-            .list(kind)
-            .await
-            .into_iter()
-            .filter(|object| object.finalizers().iter().any(|name| name == flipt_crds::FINALIZER))
-            .collect();
+        let found: Vec<DynamicObject> = self.list(kind).await.into_iter().filter(is_held).collect();
         let count = found.len();
         self.each(found, async |object: DynamicObject| {
             let kept: Vec<&String> =
@@ -296,6 +292,11 @@ impl Uninstalling {
     async fn each<T>(&self, objects: Vec<T>, act: impl AsyncFn(T)) {
         futures::stream::iter(objects).for_each_concurrent(AT_ONCE, |object| act(object)).await;
     }
+}
+
+/// Whether it waits for the operator. What others hold is theirs to release.
+fn is_held(object: &DynamicObject) -> bool {
+    object.finalizers().iter().any(|name| name == flipt_crds::FINALIZER)
 }
 
 /// Prints a failure, unless there is nothing to do any more.

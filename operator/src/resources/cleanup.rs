@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flipt_client::call;
 use flipt_crds::{DeletionPolicy, FINALIZER, Reason};
+use flipt_model::ownership::ResourceKind;
 use flipt_proto::ownership as pb;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{ResourceExt as _, runtime::controller::Action};
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     connection::Failure,
-    feed::{Interest, Key, wire_kind},
+    feed::{Feed, Interest, Key, wire_kind},
     pause::spread,
     term::Term,
 };
@@ -62,6 +63,25 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
                     }
                     Ok(())
                 }
+                // What is in it belongs to nobody who could still go: a namespace of the cluster does not wait for that.
+                Ok(_)
+                    if term.ends(&object.namespace().unwrap_or_default())
+                        && !still_owned(term, object, &feed) =>
+                {
+                    let kept = pb::ReleaseRequest { delete: false, ..request };
+                    match live.connection.write::<call::Release>(turn, &kept).await {
+                        Ok(_) => {
+                            feed.record(key.clone(), None);
+                            let note = format!(
+                                "{} stays in the server, owned by nobody: others use it, and this namespace ends",
+                                key.key
+                            );
+                            tracing::warn!(kind = K::KIND, object.name = object.name_any(), "{note}");
+                            Ok(())
+                        }
+                        Err(failure) => Err(failure.message()),
+                    }
+                }
                 Ok(answer) => {
                     let others = answer.used_by.iter().filter_map(|user| Key::parse(user)).collect();
                     feed.listen(id_of::<K>(meta), Interest { own: key, others });
@@ -98,6 +118,18 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
             waits(term, object, Reason::Deleting, format!("waiting for the server to delete it: {problem}"))
                 .await?;
             Ok(("waiting", Action::requeue(term.failed(&id_of::<K>(meta)))))
+        }
+    }
+}
+
+/// Whether other objects of the same namespace still own something beside this one, or in it.
+fn still_owned<K: Managed>(term: &Term, object: &K, feed: &Feed) -> bool {
+    let namespace = object.namespace().unwrap_or_default();
+    match K::CONTENT {
+        ResourceKind::Namespace => feed.owns_in(&term.context.cluster, &namespace, &object.flipt_namespace()),
+        // The flags that use it: objects of their own, which go before it does.
+        ResourceKind::Segment | ResourceKind::Flag => {
+            feed.owns_flags_in(&term.context.cluster, &namespace, &object.flipt_namespace())
         }
     }
 }

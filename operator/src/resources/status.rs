@@ -268,6 +268,12 @@ impl Statuses {
         }
     }
 
+    /// An object is gone.
+    pub(crate) fn forget(&self, meta: &ObjectMeta) {
+        let uid = meta.uid.as_deref().unwrap_or_default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
     /// A status was written.
     pub(crate) fn written(&self, meta: &ObjectMeta, status: ResourceStatus) {
         let (Some(uid), Some(version)) = (meta.uid.clone(), version_of(meta)) else { return };

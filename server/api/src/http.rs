@@ -219,7 +219,9 @@ impl ServerHttp {
             return self.serve(endpoint, &values, &asked.head).await;
         }
         match segments.as_slice() {
-            ["api", "v1", ..] | ["api", "v2", "environments", ..] => {
+            ["api", "v1", ..]
+            | ["api", "v2", "environments", ..]
+            | ["ownership", "v1", "environments", ..] => {
                 self.call(asked).await.unwrap_or_else(|error| error_reply(&error).into())
             }
             ["auth", "v1", ..] => self.call_auth(asked).await,
@@ -322,7 +324,7 @@ impl ServerHttp {
             _ if EvaluationHttp::owns(path) => {
                 EvaluationHttp::offer(path).is_some_and(|offer| offer.method == *method)
             }
-            ["api" | "auth", ..] => self.bindings.offers(method, segments),
+            ["api" | "auth" | "ownership", ..] => self.bindings.offers(method, segments),
             _ => *method == Method::GET,
         }
     }

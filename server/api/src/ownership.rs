@@ -297,7 +297,9 @@ fn user(caller: &Caller) -> String {
         named.next().map(|(_, text)| text.clone())
     };
     // Keys are those of the authentication methods: io.flipt.auth.oidc.email, io.flipt.auth.token.name and so on.
-    let known = [".email", ".preferred_username", ".login", ".serviceaccount.name", ".name"].into_iter().find_map(told);
+    let known = [".email", ".preferred_username", ".login", ".serviceaccount.name", ".name"]
+        .into_iter()
+        .find_map(told);
     known.unwrap_or_else(|| UNKNOWN_USER.to_owned()).chars().take(LONGEST_TEXT).collect()
 }
 

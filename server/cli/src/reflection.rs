@@ -17,7 +17,7 @@ use flipt_proto::{
 };
 use tonic_reflection::server::Builder;
 
-const SERVICES: [&str; 14] = [
+const SERVICES: [&str; 15] = [
     authentication::SERVICE_NAME,
     client::SERVICE_NAME,
     data::SERVICE_NAME,

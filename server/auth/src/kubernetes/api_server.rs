@@ -15,6 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: usize = 1024 * 1024;
 /// Largest file that is read.
 const FILE_LIMIT: u64 = 1024 * 1024;
+/// Forms of answers. The API server gives keys in the first one only, and everything else in the second.
+const ACCEPTED: &str = "application/jwk-set+json, application/json";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +113,7 @@ impl HttpsClient {
             url: url.to_owned(),
             problem: causes(&error.without_url()),
         };
-        let mut request = self.client()?.request(method, url).header("accept", "application/json");
+        let mut request = self.client()?.request(method, url).header("accept", ACCEPTED);
         if let Trust::ApiServer { token, .. } = &self.trust {
             // Read anew each time: it is replaced before it expires.
             let token = read_file(token)?;

@@ -388,7 +388,48 @@ async fn an_override_holds_against_its_owner_and_ends_by_itself(kind: Kind) {
     assert_eq!(store.list_managed(Claims::default()).await.unwrap().0[0].held, None);
 }
 
+async fn an_owner_that_is_heard_of_counts_as_seen(kind: Kind) {
+    let fixture = fixture(kind).await;
+    let store = &fixture.store;
+    let wish = desired(Resource::Flag(boolean()));
+    let (_, version) = store.apply_owned(&wish).await.unwrap();
+    let seen = async || store.list_managed(Claims::default()).await.unwrap().0[0].seen_at;
+    let first = seen().await;
+    assert_eq!(decision(store, &wish).await, Decision::Nothing);
+    assert_eq!(seen().await, first, "a few minutes are near enough");
+    kind.sql(&fixture.url, "UPDATE resource_owners SET seen_at = 1;").await;
+    let rival = Desired { owner: owner("rival"), ..wish.clone() };
+    assert_eq!(decision(store, &rival).await, Decision::Conflict);
+    assert_eq!(seen().await, 1, "it was another one");
+    let next = Desired { generation: 2, ..wish };
+    assert_eq!(decision(store, &next).await, Decision::Nothing);
+    assert!(seen().await > first);
+    let (managed, now) = store.list_managed(Claims::default()).await.unwrap();
+    assert_eq!((managed[0].generation, now), (2, version));
+}
+
+async fn a_switch_that_is_left_to_the_ui_needs_no_override(kind: Kind) {
+    let fixture = fixture(kind).await;
+    let store = &fixture.store;
+    let switch = Switch { enabled: true, user: "ann".to_owned(), reason: String::new(), seconds: 60 };
+    let editable = Editable::from([EditableField::Enabled]);
+    store.apply_owned(&Desired { editable, ..desired(Resource::Flag(boolean())) }).await.unwrap();
+    let outcome = store.begin_override(&named(), &switch).await;
+    assert!(matches!(outcome, Err(StoreError::Precondition(_))), "{outcome:?}");
+    store.release(&named(), &owner("banner"), false).await.unwrap();
+    let outcome = store.begin_override(&named(), &switch).await;
+    assert!(matches!(outcome, Err(StoreError::Precondition(_))), "{outcome:?}");
+    // Released while an override is in force, the flag stays as it is, and is anybody's.
+    store.apply_owned(&desired(Resource::Flag(boolean()))).await.unwrap();
+    store.begin_override(&named(), &switch).await.unwrap();
+    store.release(&named(), &owner("banner"), false).await.unwrap();
+    assert!(stored(store).await.unwrap().enabled);
+    store.update_flag(&update(false, "")).await.unwrap();
+}
+
 on_every_database!(
+    an_owner_that_is_heard_of_counts_as_seen,
+    a_switch_that_is_left_to_the_ui_needs_no_override,
     what_was_applied_is_found_again_and_an_idle_apply_moves_nothing,
     others_cannot_change_what_is_owned_but_for_what_is_left_to_them,
     a_namespace_with_owned_resources_stays,
