@@ -76,12 +76,13 @@ impl Editor {
         self.done("POST", &format!("/api/v1/namespaces/{namespace}/flags"), &flag).await.map(drop)
     }
 
-    /// Switches the flag `banner`, and gives the answer, whatever its status.
+    /// Switches the flag `banner` as a UI does, which sends all of it, and gives the answer, whatever its status.
     ///
     /// # Errors
-    /// If none comes.
+    /// If none comes, or there is no such flag.
     pub async fn switch(&self, namespace: &str, enabled: bool) -> Result<Answer> {
-        let flag = json!({ "name": "Banner", "enabled": enabled });
+        let mut flag = self.flag(namespace, "banner").await?;
+        flag["enabled"] = enabled.into();
         self.send("PUT", &format!("/api/v1/namespaces/{namespace}/flags/banner"), &flag).await
     }
 }

@@ -43,10 +43,13 @@ pub fn values() -> Value {
         "profile": { "enabled": true, "spec": { "pollInterval": "5s" } },
         "server": {
             "allowedNamespaces": [{ "from": "All" }],
-            "authentication": { "token": {
-                "enabled": true,
-                "bootstrap": { "existingSecret": { "name": "flipt-editor" } },
-            } },
+            "authentication": {
+                "token": { "enabled": true, "bootstrap": { "existingSecret": { "name": "flipt-editor" } } },
+                // Exports of the tests' namespaces are called `own`.
+                "kubernetes": { "allow": [
+                    { "namespace": "*", "serviceAccount": "own-export", "permission": "read" },
+                ] },
+            },
             "persistence": { "size": "64Mi" },
         },
     })

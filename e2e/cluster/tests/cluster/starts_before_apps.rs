@@ -1,6 +1,6 @@
 //! The sidecar is there before the application, ends after it, and changes neither Jobs nor classes of service.
 
-use flipt_e2e_cluster::{Editor, app, in_namespace, kubectl, object_store, release, run_to_end};
+use flipt_e2e_cluster::{Editor, app, apply, in_namespace, kubectl, object_store, release};
 use serde_json::{Value, json};
 
 async fn ready(client: &kube::Client, namespace: &str) {
@@ -55,10 +55,18 @@ async fn an_init_container_evaluates() {
 async fn a_job_with_a_sidecar_completes() {
     in_namespace(|client, namespace| async move {
         ready(&client, &namespace).await;
-        let template = app::template("job", &namespace, "once");
-        let mut pod = template["spec"].clone();
-        pod["labels"] = json!({ "flipt.io/inject": "true" });
-        let printed = run_to_end(&client, &namespace, "batch", &pod).await.unwrap();
+        let mut template = app::template("batch", &namespace, "once");
+        template["spec"]["restartPolicy"] = "Never".into();
+        let job = json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "batch" },
+            "spec": { "backoffLimit": 0, "template": template },
+        });
+        apply(&client, &namespace, &job).await.unwrap();
+        let wait =
+            ["wait", "--for=condition=complete", "job/batch", "--namespace", &namespace, "--timeout", "60s"];
+        kubectl(&wait).await.unwrap();
+        let printed =
+            kubectl(&["logs", "job/batch", "--namespace", &namespace, "--container", "app"]).await.unwrap();
         assert!(printed.contains("\"enabled\":true"), "{printed}");
     })
     .await;
