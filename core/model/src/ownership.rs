@@ -172,15 +172,11 @@ impl Resource {
     pub fn keep(&mut self, stored: &Self, editable: &Editable) {
         let keeps = |field| editable.contains(&field);
         match (self, stored) {
-            (Self::Namespace(wanted), Self::Namespace(stored)) => {
-                if keeps(EditableField::Description) {
-                    wanted.description.clone_from(&stored.description);
-                }
+            (Self::Namespace(wanted), Self::Namespace(stored)) if keeps(EditableField::Description) => {
+                wanted.description.clone_from(&stored.description);
             }
-            (Self::Segment(wanted), Self::Segment(stored)) => {
-                if keeps(EditableField::Description) {
-                    wanted.description.clone_from(&stored.description);
-                }
+            (Self::Segment(wanted), Self::Segment(stored)) if keeps(EditableField::Description) => {
+                wanted.description.clone_from(&stored.description);
             }
             (Self::Flag(wanted), Self::Flag(stored)) => {
                 if keeps(EditableField::Enabled) {
