@@ -47,6 +47,8 @@ use status::Verdict;
 const WORKERS: u16 = 16;
 /// How often a state is looked at again that nothing else would wake.
 const LONG: Duration = Duration::from_secs(600);
+/// Pause until the next look at what is as it should be.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// First pause after a failure.
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -264,9 +266,13 @@ async fn settle<K: Managed>(term: &Term, object: &K) -> Result<Done, Error> {
     write_status::<K>(term, object.meta(), &before, after).await?;
     term.state(&id, reason.as_str());
     let pause = match &verdict {
-        Verdict::Held { .. } | Verdict::Suspended => {
+        Verdict::Held { .. } => {
             term.succeeded(&id);
-            // Everything that would change this wakes the object.
+            // Everything that would change this wakes the object; the server is to hear that it is still there.
+            return Ok((reason.as_str(), Action::requeue(spread(DAY))));
+        }
+        Verdict::Suspended => {
+            term.succeeded(&id);
             return Ok((reason.as_str(), Action::await_change()));
         }
         Verdict::Unavailable { reason: Reason::RateLimited, .. } => spread(SHORT),

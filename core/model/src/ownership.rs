@@ -505,7 +505,8 @@ mod tests {
             prop::collection::vec(rollout, 0..3),
         )
             .prop_map(|((name, description, enabled), metadata, variants, rules, rollouts)| {
-                let rule = |(rank, (segments, shares)): (i32, (Vec<String>, Vec<(String, u8)>))| Rule {
+                type Parts = (Vec<String>, Vec<(String, u8)>);
+                let rule = |(rank, (segments, shares)): (i32, Parts)| Rule {
                     rank,
                     segments,
                     distributions: shares

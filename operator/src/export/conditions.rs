@@ -45,7 +45,15 @@ pub(crate) fn set(
         None => (true, Reason::Synced, String::new()),
         Some(refusal) => (false, refusal.reason, refusal.message.clone()),
     };
-    let ready = if accepted.0 { (is_fresh, reason, message.clone()) } else { accepted.clone() };
+    let ready = match (&status.last_failure, accepted.0) {
+        (_, false) => accepted.clone(),
+        // What is published is not what the server has, and somebody may have to do something about it.
+        (Some(failure), true) if is_fresh => {
+            let why = format!("the last export failed: {}: {}", failure.reason, failure.message);
+            (false, Reason::NotPublished, why)
+        }
+        (_, true) => (is_fresh, reason, message.clone()),
+    };
     for (type_, (holds, reason, message)) in [
         (ConditionType::Accepted, accepted),
         (ConditionType::Fresh, (is_fresh, reason, message)),

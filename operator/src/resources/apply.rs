@@ -9,9 +9,11 @@ use flipt_model::ownership::{
     Wish, decide,
 };
 use flipt_proto::{
-    convert,
+    convert, from_unix_micros,
     ownership::{self as pb, Outcome},
+    to_unix_micros,
 };
+use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{Error, Managed, add_finalizer, id_of, status, status::Verdict};
@@ -22,6 +24,9 @@ use crate::{
     live::LiveServer,
     term::Term,
 };
+
+/// How long the server hears nothing of an owner whose content stays as it is.
+const HEARTBEAT_MICROS: i64 = 24 * 3_600 * 1_000_000;
 
 /// What becomes of an object that is not being deleted. Nothing: it cannot be said yet.
 ///
@@ -101,7 +106,8 @@ pub(super) async fn apply<K: Managed>(term: &Term, object: &K) -> Result<Option<
         adoption: adoption(management.adoption_policy),
         drift: drift(management.drift_policy),
     };
-    if let Some(verdict) = without_a_call(&wish, known.as_ref()) {
+    let now = Timestamp::now();
+    if let Some(verdict) = without_a_call(&wish, known.as_ref(), now) {
         if matches!(verdict, Verdict::Held { .. }) {
             // Somebody may have taken it off.
             add_finalizer(term, object).await?;
@@ -124,8 +130,9 @@ fn refused(reason: Reason, message: String) -> Verdict {
     Verdict::Refused { reason, message, owner: None }
 }
 
-/// What is decided without a call of the server: nothing has to be done, or another object owns it.
-fn without_a_call(wish: &Wish<'_>, known: Option<&pb::Managed>) -> Option<Verdict> {
+/// What is decided without a call of the server: nothing has to be done, or another object owns it. The server is
+/// called all the same when it has not heard of the owner for long: it lists claims of owners that seem to be gone.
+fn without_a_call(wish: &Wish<'_>, known: Option<&pb::Managed>, now: Timestamp) -> Option<Verdict> {
     let known = known?;
     let claim = Claim {
         owner: owner_of(known.owner.as_ref()),
@@ -136,6 +143,7 @@ fn without_a_call(wish: &Wish<'_>, known: Option<&pb::Managed>) -> Option<Verdic
     let hash = known.content_hash.as_str();
     let stored = (!hash.is_empty()).then_some(Stored { hash, claimed_hash: hash });
     match decide(wish, stored, Some(&claim)) {
+        Decision::Nothing if is_due(known, now) => None,
         Decision::Nothing => Some(Verdict::Held {
             outcome: Outcome::Unchanged,
             hash: hash.to_owned(),
@@ -145,6 +153,11 @@ fn without_a_call(wish: &Wish<'_>, known: Option<&pb::Managed>) -> Option<Verdic
         Decision::Conflict => Some(conflict(&claim.owner)),
         _ => None,
     }
+}
+
+fn is_due(known: &pb::Managed, now: Timestamp) -> bool {
+    let heard = known.seen_at.as_ref().or(known.claimed_at.as_ref()).map(to_unix_micros);
+    heard.is_some_and(|heard| now.as_microsecond().saturating_sub(heard) > HEARTBEAT_MICROS)
 }
 
 fn conflict(owner: &Owner) -> Verdict {
@@ -238,10 +251,13 @@ fn answered(
         written_hash: hash.to_owned(),
         content_hash: stored.clone(),
         r#override: answer.r#override.clone(),
+        seen_at: Some(from_unix_micros(Timestamp::now().as_microsecond())),
         ..pb::Managed::default()
     };
     feed.record(key, Some(managed));
-    Verdict::Held { outcome, hash: stored, revision: Some(answer.revision), switch: answer.r#override }
+    // What was not written is in the state that it was written to.
+    let revision = (outcome != Outcome::Unchanged).then_some(answer.revision);
+    Verdict::Held { outcome, hash: stored, revision, switch: answer.r#override }
 }
 
 /// What is said about an object whose server did not do what it was asked.
@@ -359,7 +375,11 @@ mod tests {
             adoption: Adoption::IfIdentical,
             drift: Drift::Enforce,
         };
-        without_a_call(&wish, known)
+        without_a_call(&wish, known, now())
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(2_000_000_000).unwrap()
     }
 
     #[test]
@@ -369,6 +389,15 @@ mod tests {
             asked("aa", Some(&known)),
             Some(Verdict::Held { outcome: Outcome::Unchanged, revision: None, .. })
         ));
+    }
+
+    #[test]
+    fn a_server_that_has_not_heard_of_the_owner_for_a_day_is_called() {
+        let mut known = managed(&owner("banner", "1"), "aa", "aa");
+        for (hours, called) in [(1, false), (23, false), (25, true)] {
+            known.seen_at = Some(from_unix_micros(now().as_microsecond() - hours * 3_600 * 1_000_000));
+            assert_eq!(asked("aa", Some(&known)).is_none(), called, "{hours} h");
+        }
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl ServerHttp {
             admit(&self.guard, data::SERVICE, &head.headers, message).await?;
             let permit = match self.api.turnstile.enter() {
                 Ok(permit) => permit,
-                Err(busy) => return Ok(busy),
+                Err(busy) => return Ok(*busy),
             };
             let answering = async {
                 match (endpoint, values) {

@@ -65,10 +65,10 @@ impl Turnstile {
     ///
     /// # Errors
     /// The answer to who must come back later.
-    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Response<Full<Bytes>>> {
+    pub(crate) fn enter(&self) -> Result<OwnedSemaphorePermit, Box<Response<Full<Bytes>>>> {
         Arc::clone(&self.0).try_acquire_owned().map_err(|_| {
             let message = format!("more than {CONCURRENT} snapshots are being sent; try again later");
-            later(error_reply(&Error::new(Code::Unavailable, message)))
+            Box::new(later(error_reply(&Error::new(Code::Unavailable, message))))
         })
     }
 }

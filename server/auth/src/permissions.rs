@@ -159,9 +159,10 @@ mod tests {
         ] {
             for (method, message) in scope::calls(name) {
                 let reads = ["Get", "List", "Changes"].iter().any(|verb| method.starts_with(verb));
-                let expected = if name.contains("valuation") || name.contains("ofrep") {
-                    Permission::Evaluate
-                } else if matches!(method.as_str(), "Evaluate" | "BatchEvaluate") {
+                let evaluates = name.contains("valuation")
+                    || name.contains("ofrep")
+                    || matches!(method.as_str(), "Evaluate" | "BatchEvaluate");
+                let expected = if evaluates {
                     Permission::Evaluate
                 } else if reads {
                     Permission::Read
