@@ -72,7 +72,15 @@ async fn a_thousand_flags_are_kept_without_a_needless_write() {
         let revision_before = revision(&editor).await;
         let operator = ["rollout", "restart", "deployment/flipt-operator", "--namespace", release::SYSTEM];
         kubectl(&operator).await.unwrap();
-        let operator = ["rollout", "status", "deployment/flipt-operator", "--namespace", release::SYSTEM, "--timeout", "90s"];
+        let operator = [
+            "rollout",
+            "status",
+            "deployment/flipt-operator",
+            "--namespace",
+            release::SYSTEM,
+            "--timeout",
+            "90s",
+        ];
         kubectl(&operator).await.unwrap();
         // The new leader has compared everything long before.
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -82,40 +90,54 @@ async fn a_thousand_flags_are_kept_without_a_needless_write() {
         assert_eq!(revision(&editor).await, revision_before, "the server was written to by a restart");
         println!("operator restart: 0 writes to {FLAGS} objects, 0 to the server");
 
-        // Somebody changes a flag behind everybody's back, in the server's pod.
-        let document = format!(
-            "namespace: {namespace}\nflags:\n- {{ key: flag-7, name: flag-7, type: BOOLEAN_FLAG_TYPE, enabled: false, description: drift }}\n"
-        );
-        let import = [
-            "exec", "--stdin", "deployment/flipt-server", "--namespace", release::SYSTEM, "--", "/flipt", "import",
-            "--stdin", "--skip-existing=false", "--config", "/etc/flipt/config/default.yml",
-        ];
-        let before = editor.flag(&namespace, "flag-7").await.unwrap();
-        let imported = kubectl_with(&import, &document).await;
-        if let Err(failure) = &imported {
-            panic!("{failure}");
-        }
+        // Somebody changes a flag behind everybody's back, in the server's pod: all is exported, changed, and imported.
+        let program = |arguments: &[&'static str]| {
+            let pod = [
+                "exec",
+                "--stdin",
+                "deployment/flipt-server",
+                "--namespace",
+                release::SYSTEM,
+                "--",
+                "/flipt",
+            ];
+            [&pod, arguments, &["--config", "/etc/flipt/config/default.yml"]].concat()
+        };
+        let (document, _) = kubectl_with(&program(&["export", "--all-namespaces"]), "").await.unwrap();
+        let flag = document.find("key: flag-7\n").expect("the flag is exported");
+        let (before, after) = document.split_at(flag);
+        let changed = format!("{before}{}", after.replacen("enabled: true", "enabled: false", 1));
+        kubectl_with(&program(&["import", "--drop", "--yes", "--stdin"]), &changed).await.unwrap();
         until("the drift is undone", Duration::from_secs(60), || async {
             let flag = editor.flag(&namespace, "flag-7").await.unwrap();
-            flag["enabled"] == true && flag["description"] == before["description"]
+            flag["enabled"] == true
         })
         .await
         .unwrap();
         until("an event tells of it", Duration::from_secs(20), || async {
-            kubectl(&["get", "events", "--namespace", &namespace]).await.is_ok_and(|events| events.contains("DriftCorrected"))
+            kubectl(&["get", "events", "--namespace", &namespace])
+                .await
+                .is_ok_and(|events| events.contains("DriftCorrected"))
         })
         .await
         .unwrap();
 
         let began = Instant::now();
-        kubectl(&["delete", "fliptflags", "--all", "--namespace", &namespace, "--timeout", "115s"]).await.unwrap();
+        kubectl(&["delete", "fliptflags", "--all", "--namespace", &namespace, "--timeout", "115s"])
+            .await
+            .unwrap();
         println!("deleting {FLAGS} flags took {:.1} s", began.elapsed().as_secs_f64());
         let path = format!("/api/v1/namespaces/{namespace}/flags");
         let left = editor.done("GET", &path, &Value::Null).await.unwrap();
         assert_eq!(left["totalCount"], 0, "{left}");
         let path = format!("/ownership/v1/environments/default/managed?namespaceKey={namespace}");
         let claims = editor.done("GET", &path, &Value::Null).await.unwrap();
-        let flags = claims["managed"].as_array().into_iter().flatten().filter(|managed| managed["kind"] == "FLAG").count();
+        let flags = claims["managed"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|managed| managed["kind"] == "FLAG")
+            .count();
         assert_eq!(flags, 0, "{claims}");
     })
     .await;

@@ -28,7 +28,7 @@ async fn kill_leader() {
         kubectl(&["get", "lease", "flipt-operator", "--namespace", release::SYSTEM, "--output", path])
             .await
             .unwrap();
-    let pod = holder.split(['/', ' ']).next().unwrap_or_default().to_owned();
+    let pod = holder.split('_').next().unwrap_or_default().to_owned();
     let kill = ["delete", "pod", &pod, "--namespace", release::SYSTEM, "--grace-period", "0", "--force"];
     kubectl(&kill).await.unwrap_or_else(|failure| panic!("holder {holder:?}: {failure}"));
 }
@@ -50,7 +50,8 @@ async fn create(namespace: &str, pods: usize) -> usize {
             pod["metadata"]["name"] = format!("many-{number}").into();
             batch += &format!("{pod}\n---\n");
         }
-        let path = "jsonpath={range .items[*]}{.spec.initContainers[0].name}{\"\\n\"}{end}";
+        // Printed for each pod.
+        let path = "jsonpath={.spec.initContainers[0].name}{\"\\n\"}";
         let arguments =
             ["create", "--dry-run=server", "--output", path, "--namespace", namespace, "--filename", "-"];
         let (printed, _) = kubectl_with(&arguments, &batch).await.unwrap();

@@ -113,7 +113,14 @@ async fn a_resource_that_is_deleted_while_the_server_is_dead_leaves_it_afterward
         release::install(&client).await;
         kubectl_apply(&namespace, &shop(&namespace, true)).await.unwrap();
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
+        let editor = Editor::new(&client).await.unwrap();
         kill(release::SYSTEM, "flipt-server", "app.kubernetes.io/component=server").await;
+        // A pod that is deleted by force goes on until the kubelet has heard of it.
+        until("the server is dead", Duration::from_secs(30), || async {
+            editor.send("GET", "/health", &Value::Null).await.is_err()
+        })
+        .await
+        .unwrap();
         kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--wait=false"]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
         let still = kubectl(&["get", "fliptflag", "banner", "--namespace", &namespace]).await;
