@@ -139,6 +139,25 @@ pub async fn state() -> String {
     text
 }
 
+/// Brings back what a test before has killed and not revived, and waits until it is ready.
+///
+/// # Errors
+/// If it is not ready in time.
+pub async fn make_whole() -> Result<()> {
+    let parts = [
+        (SYSTEM, "flipt-server", "1"),
+        (SYSTEM, "flipt-operator", "2"),
+        (object_store::STORE_NAMESPACE, "s3", "1"),
+    ];
+    for (namespace, deployment, replicas) in parts {
+        kubectl(&["scale", "deployment", deployment, "--replicas", replicas, "--namespace", namespace])
+            .await?;
+        let rollout = format!("deployment/{deployment}");
+        kubectl(&["rollout", "status", &rollout, "--namespace", namespace, "--timeout", "90s"]).await?;
+    }
+    ready(SYSTEM, "fliptserver/main").await
+}
+
 /// Waits until an object of ours says `Ready=True`.
 ///
 /// # Errors

@@ -56,6 +56,7 @@ async fn revision(editor: &Editor) -> String {
 async fn a_thousand_flags_are_kept_without_a_needless_write() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
+        release::make_whole().await.unwrap();
         let editor = Editor::new(&client).await.unwrap();
         let began = Instant::now();
         kubectl_apply(&namespace, &flags(&namespace)).await.unwrap();

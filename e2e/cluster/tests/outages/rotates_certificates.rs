@@ -65,6 +65,7 @@ async fn create(namespace: &str, pods: usize) -> usize {
 async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
+        release::make_whole().await.unwrap();
         release::upgrade(&release::chart(), &short_lived()).await.unwrap();
         // The certificate that was made for a year is replaced only when it is due: a deleted one is at once.
         kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
@@ -105,6 +106,7 @@ async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed(
 async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
+        release::make_whole().await.unwrap();
         release::upgrade(&release::chart(), &short_lived()).await.unwrap();
         let rollout = [
             "rollout",

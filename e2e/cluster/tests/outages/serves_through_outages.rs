@@ -48,6 +48,7 @@ async fn wait_out(app: &App, what: &str, before: &Value) {
 async fn no_evaluation_fails_while_a_part_is_dead_for_a_minute() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
+        release::make_whole().await.unwrap();
         object_store::give_credentials(&client, &namespace).await.unwrap();
         kubectl_apply(&namespace, &shop(&namespace, false)).await.unwrap();
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
@@ -111,6 +112,7 @@ async fn no_evaluation_fails_while_a_part_is_dead_for_a_minute() {
 async fn a_resource_that_is_deleted_while_the_server_is_dead_leaves_it_afterwards() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
+        release::make_whole().await.unwrap();
         kubectl_apply(&namespace, &shop(&namespace, true)).await.unwrap();
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
         let editor = Editor::new(&client).await.unwrap();

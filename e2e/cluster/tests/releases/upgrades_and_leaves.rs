@@ -29,6 +29,7 @@ async fn a_release_is_upgraded_kept_and_purged() {
     in_namespace(|client, namespace| async move {
         // What the tests before asked for, before it is gone.
         release::install(&client).await;
+        release::make_whole().await.unwrap();
         nothing_was_forbidden().await;
 
         // Removed, and everything kept.
