@@ -39,6 +39,14 @@ fn short_lived() -> Value {
     values
 }
 
+/// Begins with a certificate that does not live long.
+async fn begin() -> String {
+    release::upgrade(&release::chart(), &short_lived()).await.unwrap();
+    // The one that was made for long is replaced only when it is due; one that is gone, at once.
+    kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
+    until_some("there is a certificate", Duration::from_secs(60), phase).await.unwrap().0
+}
+
 /// Creates pods one after the other, as a dry run, and counts those without a sidecar.
 async fn create(namespace: &str, pods: usize) -> usize {
     let template = app::template("many", namespace, "serve");
@@ -66,10 +74,7 @@ async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed(
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
         release::make_whole().await.unwrap();
-        release::upgrade(&release::chart(), &short_lived()).await.unwrap();
-        // The certificate that was made for a year is replaced only when it is due: a deleted one is at once.
-        kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
-        let first = until_some("there is a certificate", Duration::from_secs(60), phase).await.unwrap().0;
+        let first = begin().await;
         tokio::time::sleep(Duration::from_secs(5)).await;
 
         let began = Instant::now();
@@ -107,7 +112,8 @@ async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() 
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
         release::make_whole().await.unwrap();
-        release::upgrade(&release::chart(), &short_lived()).await.unwrap();
+        begin().await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         let rollout = [
             "rollout",
             "status",
