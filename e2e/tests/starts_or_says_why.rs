@@ -316,10 +316,9 @@ async fn an_endpoint_that_nobody_listens_at_is_named() {
 async fn the_sidecar_names_settings_that_are_missing_or_do_not_go_together() {
     let folder = tempfile::tempdir().unwrap();
     let program = flipt_e2e::Binaries::find().unwrap().sidecar;
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 8] = [
         (&[], &["--source"]),
         (&["--source", "file:///x"], &["--pod-uid"]),
-        (&["--source", "file:///x", "--pod-uid", "u"], &["--auth-issuer", "/etc/flipt/trust/issuer"]),
         (&["--source", "ftp://x"], &["--source", "s3://", "file://"]),
         (
             &["--source", "file:///x", "--auth-mode", "maybe"],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use flipt_e2e::until;
 use flipt_e2e_cluster::{App, Editor, helm, in_namespace, kubectl, kubectl_apply, object_store, release};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
@@ -18,10 +19,13 @@ async fn webhooks() -> String {
     all.lines().filter(|name| name.contains("flipt")).collect()
 }
 
-async fn uninstall() {
+/// Removes the release, and says from when to when.
+async fn uninstall() -> (Timestamp, Timestamp) {
+    let began = Timestamp::now();
     helm(&["uninstall", release::RELEASE, "--namespace", release::SYSTEM, "--wait", "--timeout", "120s"])
         .await
         .unwrap();
+    (began, Timestamp::now())
 }
 
 #[tokio::test]
@@ -30,7 +34,7 @@ async fn a_release_is_upgraded_kept_and_purged() {
         // What the tests before asked for, before it is gone.
         release::install(&client).await;
         release::make_whole().await.unwrap();
-        nothing_was_forbidden().await;
+        nothing_was_forbidden(&[]).await;
 
         // Removed, and everything kept.
         object_store::give_credentials(&client, &namespace).await.unwrap();
@@ -38,7 +42,7 @@ async fn a_release_is_upgraded_kept_and_purged() {
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
         let app = App::start(&client, &namespace, "kept", &namespace).await.unwrap();
         app.decides(true).await.unwrap();
-        uninstall().await;
+        let removed = uninstall().await;
         assert_eq!(webhooks().await, "", "a webhook is left");
         let path = "jsonpath={.metadata.finalizers}";
         let finalizers =
@@ -65,7 +69,7 @@ async fn a_release_is_upgraded_kept_and_purged() {
         assert_eq!(record["failed"], 0, "{record}");
         let editor = Editor::new(&client).await.unwrap();
         assert_eq!(editor.flag(&namespace, "banner").await.unwrap()["enabled"], false);
-        nothing_was_forbidden().await;
+        nothing_was_forbidden(&[removed]).await;
 
         // Removed, and everything with it.
         let mut values = release::values();
