@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flipt_e2e::until_some;
+use flipt_e2e::{until, until_some};
 use flipt_e2e_cluster::{app, in_namespace, kubectl, kubectl_with, release};
 use serde_json::{Value, json};
 
@@ -42,6 +42,15 @@ fn short_lived() -> Value {
 /// Begins with a certificate that does not live long.
 async fn begin() -> String {
     release::upgrade(&release::chart(), &short_lived()).await.unwrap();
+    // Those before may still lead while they end, and would make one for long.
+    until("the operators before are gone", Duration::from_secs(60), || async {
+        let operators =
+            ["get", "pods", "--selector", "app.kubernetes.io/component=operator", "--output", "name"];
+        let listed = kubectl(&[&operators[..], &["--namespace", release::SYSTEM]].concat()).await;
+        listed.is_ok_and(|listed| listed.lines().count() == 2)
+    })
+    .await
+    .unwrap();
     // The one that was made for long is replaced only when it is due; one that is gone, at once.
     kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
     until_some("there is a certificate", Duration::from_secs(60), phase).await.unwrap().0
