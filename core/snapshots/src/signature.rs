@@ -17,6 +17,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
+pub use crate::format::SignatureError;
 use crate::format::{Digest, FormatError, Pointer, Signature};
 use crate::store::folder_files::read_limited;
 
@@ -34,20 +35,6 @@ pub struct KeyError {
     pub place: String,
     /// What is wrong with it. Never holds what is in it.
     pub reason: String,
-}
-
-/// Why a pointer is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignatureError {
-    /// There is no signature.
-    #[error("it is not signed; let its publisher sign, or do without verification")]
-    Unsigned,
-    /// The signature is by a key that is not trusted.
-    #[error("it is signed with the key `{0}`, which is not among those to verify with")]
-    UnknownKey(String),
-    /// The signature is not one over this pointer.
-    #[error("its signature does not fit its content")]
-    Wrong,
 }
 
 /// The key that pointers are signed with.

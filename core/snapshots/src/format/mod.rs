@@ -4,11 +4,13 @@ mod digest;
 mod keys;
 mod object;
 mod pointer;
+mod untrusted;
 
 pub use digest::Digest;
 pub use keys::{Keys, feature_file_is_valid};
 pub use object::{EncodedObject, decode, encode};
 pub use pointer::{Alternate, Counts, Encoding, ObjectRef, Pointer, PointerKind, Signature};
+pub use untrusted::SignatureError;
 
 /// Version of the object's content that this build writes, and the highest that it reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -55,7 +57,7 @@ pub enum FormatError {
     },
     /// Signatures are asked for, and this one is not good.
     #[error("not trusted: {0}")]
-    Untrusted(#[from] crate::signature::SignatureError),
+    Untrusted(#[from] SignatureError),
     /// A key that may occur once occurs twice.
     #[error("{what} `{key}` occurs twice")]
     DuplicateKey {
