@@ -25,6 +25,16 @@ async fn uninstall() -> (Timestamp, Timestamp) {
     helm(&["uninstall", release::RELEASE, "--namespace", release::SYSTEM, "--wait", "--timeout", "120s"])
         .await
         .unwrap();
+    // Helm waits for the Deployments only; their pods end a moment later.
+    until("the operators are gone", Duration::from_secs(60), || async {
+        let operators =
+            ["get", "pods", "--selector", "app.kubernetes.io/component=operator", "--output", "name"];
+        kubectl(&[&operators[..], &["--namespace", release::SYSTEM]].concat())
+            .await
+            .is_ok_and(|listed| listed.is_empty())
+    })
+    .await
+    .unwrap();
     (began, Timestamp::now())
 }
 
