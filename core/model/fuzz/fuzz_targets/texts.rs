@@ -20,8 +20,11 @@ fuzz_target!(|text: &str| {
     assert!(!quoted.contains(['\n', '\0']), "what stands in an error is one line");
     if let Some(instant) = time::parse_instant(text) {
         let canonical = instant.to_string();
-        let again = time::parse_instant(&canonical).expect("what is written is read");
-        assert_eq!(again.seconds, instant.seconds, "{canonical}");
+        match time::parse_instant(&canonical) {
+            Some(again) => assert_eq!(again.seconds, instant.seconds, "{canonical}"),
+            // An offset can lead out of the years that four digits can tell, which are all that is read.
+            None => assert_ne!(canonical.len(), "0000-01-01T00:00:00Z".len(), "{canonical}"),
+        }
     }
     _ = time::parse_date(text);
     assert_eq!(validation::key(text).is_ok(), is_key(text));
