@@ -66,16 +66,24 @@ async fn ages(sidecar: &Sidecar) -> [f64; 3] {
 async fn keeps_answering_with_its_age_visible_and_growing_after_server_and_s3_were_killed() {
     let mut s3 = S3::start(&["flags"]).await.unwrap();
     let mut server = publishing_server(&s3).await;
-    let sidecar = Sidecar::start(options(&s3)).await.unwrap();
+    let sidecar = Sidecar::start(options(&s3).with_arguments(&["--stale-after", "5s"])).await.unwrap();
     until_it_knows_all_flags(&sidecar).await;
     let before = decisions(&sidecar).await;
     assert!(before.contains(&true) && before.contains(&false));
+    assert_eq!(sidecar.status().await.unwrap()["stale"], false);
+    assert_eq!(sidecar.metric("flipt_snapshot_stale").await.unwrap(), Some(0.0));
 
     server.kill();
     s3.kill();
     let first = ages(&sidecar).await;
     until("all three ages have grown by three seconds", PATIENCE, || async {
         ages(&sidecar).await.iter().zip(first).all(|(now, first)| *now >= first + 3.0)
+    })
+    .await
+    .unwrap();
+    until("the snapshot is stale", PATIENCE, || async {
+        sidecar.status().await.unwrap()["stale"] == true
+            && sidecar.metric("flipt_snapshot_stale").await.unwrap() == Some(1.0)
     })
     .await
     .unwrap();

@@ -89,8 +89,14 @@ pub(crate) async fn run(config: Config) -> Result<(), String> {
 
     let loopback_only = config.listeners.http.iter().all(|address| address.ip().is_loopback());
     let evaluation = EvaluationHttp::new(evaluator.clone(), Arc::clone(&gate));
-    let data = Arc::new(Data::new(evaluation, Arc::clone(&holder), accounts.clone(), loopback_only));
-    let health = Arc::new(Health::new(Arc::clone(&holder), config.start_policy, config.max_stale, registry));
+    let health = Arc::new(Health::new(Arc::clone(&holder), config.start_policy, config.ages, registry));
+    let data = Arc::new(Data::new(
+        evaluation,
+        Arc::clone(&holder),
+        Arc::clone(&health),
+        accounts.clone(),
+        loopback_only,
+    ));
     let grpc = Server::builder()
         .timeout(GRPC_TIMEOUT)
         .add_service(EvaluationServiceServer::new(EvaluationGrpc::new(evaluator.clone(), Arc::clone(&gate))))

@@ -81,6 +81,11 @@ pub(crate) struct Arguments {
     #[arg(long, env = "FLIPT_SIDECAR_START_POLICY", default_value = "open-after=30s", value_name = "POLICY")]
     start_policy: StartPolicy,
 
+    /// Age of the snapshot beyond which it is reported as stale, in the log, /status and a metric; it is served all the
+    /// same. 0s: never.
+    #[arg(long, env = "FLIPT_SIDECAR_STALE_AFTER", default_value = "5m", value_parser = duration, value_name = "DURATION")]
+    stale_after: Duration,
+
     /// Age of the snapshot beyond which the sidecar is not ready; 0s: age never counts, only its metric grows.
     #[arg(long, env = "FLIPT_SIDECAR_MAX_STALE", default_value = "0s", value_parser = duration, value_name = "DURATION")]
     max_stale: Duration,
@@ -260,9 +265,18 @@ pub(crate) struct Config {
     pub(crate) follow: Follow,
     pub(crate) listeners: Listeners,
     pub(crate) start_policy: StartPolicy,
-    pub(crate) max_stale: Option<Duration>,
+    pub(crate) ages: Ages,
     /// How callers are verified; `None`: not at all.
     pub(crate) auth: Option<Auth>,
+}
+
+/// Ages of the snapshot that mean something; `None`: none does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ages {
+    /// Beyond it, the snapshot is reported as stale.
+    pub(crate) stale: Option<Duration>,
+    /// Beyond it, the sidecar is not ready.
+    pub(crate) not_ready: Option<Duration>,
 }
 
 /// What is followed.
@@ -346,7 +360,10 @@ impl Config {
                 health: arguments.health_listen,
             },
             start_policy: arguments.start_policy,
-            max_stale: (!arguments.max_stale.is_zero()).then_some(arguments.max_stale),
+            ages: Ages {
+                stale: (!arguments.stale_after.is_zero()).then_some(arguments.stale_after),
+                not_ready: (!arguments.max_stale.is_zero()).then_some(arguments.max_stale),
+            },
             auth: auth(arguments)?,
         })
     }

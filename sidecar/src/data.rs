@@ -17,7 +17,7 @@ use http::{Method, Request, Response, StatusCode, header::HOST};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 
-use crate::holder::Holder;
+use crate::{health::Health, holder::Holder};
 
 /// Largest request to exchange a token; a token has at most 8 KiB.
 const EXCHANGE_LIMIT: usize = 16 * 1024;
@@ -26,6 +26,7 @@ const EXCHANGE_LIMIT: usize = 16 * 1024;
 pub(crate) struct Data {
     evaluation: EvaluationHttp,
     holder: Arc<Holder>,
+    health: Arc<Health>,
     accounts: Option<Arc<ServiceAccounts>>,
     /// Whether requests must name this machine as their host. Set when every address is a loopback one: a
     /// page in a browser cannot then reach us under a name of its own (DNS rebinding).
@@ -36,10 +37,11 @@ impl Data {
     pub(crate) fn new(
         evaluation: EvaluationHttp,
         holder: Arc<Holder>,
+        health: Arc<Health>,
         accounts: Option<Arc<ServiceAccounts>>,
         loopback_only: bool,
     ) -> Self {
-        Self { evaluation, holder, accounts, loopback_only }
+        Self { evaluation, holder, health, accounts, loopback_only }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -88,6 +90,7 @@ impl Data {
             "source": state.source.map(|source| source.name()),
             "verifiedAt": state.verified_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             "ageSeconds": state.age(Utc::now()).map(|age| age.as_secs()),
+            "stale": self.health.is_stale(),
             "upstream": state.upstream.map(|upstream| upstream.name()),
             "lastError": state.last_error,
             "keys": keys,

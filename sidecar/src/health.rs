@@ -24,7 +24,10 @@ use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 
-use crate::{config::StartPolicy, holder::Holder};
+use crate::{
+    config::{Ages, StartPolicy},
+    holder::Holder,
+};
 
 /// How long the runtime may be stuck before liveness fails.
 const STUCK: Duration = Duration::from_secs(10);
@@ -36,16 +39,19 @@ pub(crate) struct Health {
     holder: Arc<Holder>,
     start: Instant,
     policy: StartPolicy,
-    max_stale: Option<Duration>,
+    ages: Ages,
     registry: Registry,
     metrics: Option<Metrics>,
     opened: AtomicBool,
+    /// Whether the log was told that the snapshot is stale.
+    told_stale: AtomicBool,
     /// When the watchdog ticked last, in milliseconds after the start.
     ticked: AtomicU64,
 }
 
 struct Metrics {
     age: Gauge,
+    stale: IntGauge,
     revision: IntGauge,
     bytes: IntGauge,
     polls: IntCounterVec,
@@ -66,6 +72,10 @@ impl Metrics {
             age: registry.add(Gauge::new(
                 "flipt_snapshot_age_seconds",
                 "Time since the writer last confirmed the snapshot in force.",
+            )?),
+            stale: registry.add(IntGauge::new(
+                "flipt_snapshot_stale",
+                "1 while the snapshot in force is older than --stale-after.",
             )?),
             revision: registry
                 .add(IntGauge::new("flipt_snapshot_revision", "Revision of the snapshot in force.")?),
@@ -92,12 +102,7 @@ impl Metrics {
 }
 
 impl Health {
-    pub(crate) fn new(
-        holder: Arc<Holder>,
-        policy: StartPolicy,
-        max_stale: Option<Duration>,
-        registry: Registry,
-    ) -> Self {
+    pub(crate) fn new(holder: Arc<Holder>, policy: StartPolicy, ages: Ages, registry: Registry) -> Self {
         let metrics = Metrics::new(&registry)
             .map_err(|error| tracing::error!(error = %error, "metrics not created"))
             .ok();
@@ -105,10 +110,11 @@ impl Health {
             holder,
             start: Instant::now(),
             policy,
-            max_stale,
+            ages,
             registry,
             metrics,
             opened: AtomicBool::new(false),
+            told_stale: AtomicBool::new(false),
             ticked: AtomicU64::new(0),
         }
     }
@@ -117,12 +123,40 @@ impl Health {
     pub(crate) async fn watchdog(&self) {
         loop {
             self.ticked.store(self.uptime_ms(), Ordering::Relaxed);
+            self.tell_staleness();
             tokio::time::sleep(TICK).await;
         }
     }
 
     fn uptime_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the snapshot in force is older than it should become. It is served all the same.
+    pub(crate) fn is_stale(&self) -> bool {
+        let age = self.holder.status().age(Utc::now());
+        self.ages.stale.zip(age).is_some_and(|(limit, age)| age > limit)
+    }
+
+    /// Says in the log when the snapshot becomes stale, and when it is fresh again: once each.
+    fn tell_staleness(&self) {
+        let stale = self.is_stale();
+        if stale == self.told_stale.swap(stale, Ordering::Relaxed) {
+            return;
+        }
+        let state = self.holder.status().state();
+        let age_s = state.age(Utc::now()).map(|age| age.as_secs());
+        if stale {
+            tracing::warn!(
+                age_s,
+                snapshot.revision = state.revision,
+                upstream = state.upstream.map(|upstream| upstream.name()),
+                error = state.last_error,
+                "snapshot is stale: nobody has confirmed it for longer than --stale-after; it is served all the same"
+            );
+        } else {
+            tracing::info!(age_s, snapshot.revision = state.revision, "snapshot is fresh again");
+        }
     }
 
     /// Whether containers after this one may start.
@@ -151,7 +185,7 @@ impl Health {
         if !self.is_started() {
             return Err("no snapshot loaded yet".to_owned());
         }
-        let Some(max_stale) = self.max_stale else { return Ok(()) };
+        let Some(max_stale) = self.ages.not_ready else { return Ok(()) };
         match self.holder.status().age(Utc::now()) {
             Some(age) if age > max_stale => Err(format!(
                 "snapshot is {} s old, more than the {} s allowed",
@@ -172,6 +206,7 @@ impl Health {
             let status = self.holder.status();
             let state = status.state();
             metrics.age.set(state.age(Utc::now()).map_or(0.0, |age| age.as_secs_f64()));
+            metrics.stale.set(self.is_stale().into());
             metrics.revision.set(i64::try_from(state.revision).unwrap_or(i64::MAX));
             metrics.bytes.set(i64::try_from(state.raw_size).unwrap_or(i64::MAX));
             // The follower counts; a scrape brings the counters up to its numbers.

@@ -99,7 +99,7 @@ impl AuthError {
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::Expired { .. } => "expired",
-            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::NotYetValid { .. } => "clock_skew",
             Self::TooLongLived => "too_long_lived",
             Self::BadSubject => "bad_subject",
             Self::KeysUnavailable => "keys_unavailable",

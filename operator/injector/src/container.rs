@@ -227,6 +227,8 @@ fn environment(profile: &Profile, warnings: &mut Warnings) -> Vec<Value> {
         field("FLIPT_SIDECAR_POD_UID", "metadata.uid"),
         field("FLIPT_SIDECAR_POD_NAMESPACE", "metadata.namespace"),
         field("FLIPT_SIDECAR_POD_SERVICE_ACCOUNT", "spec.serviceAccountName"),
+        // A variable rather than an argument: a profile may name a sidecar that is too old to know it.
+        text("FLIPT_SIDECAR_STALE_AFTER", &profile.spec.stale_after.to_string()),
     ];
     if let Some(aws) = &profile.spec.aws {
         let region = profile.sources.iter().find_map(|source| match source {

@@ -20,6 +20,8 @@ use crate::{Code, Error, Gate, Scope};
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 /// The same while there are no keys at all: they may appear at any moment after the pod started.
 const FIRST_KEYS_PAUSE: Duration = Duration::from_millis(500);
+/// Shortest time between two lines in the log about clocks.
+const SKEW_PAUSE: Duration = Duration::from_secs(60);
 /// Largest key file that is read.
 const KEY_FILE_LIMIT: u64 = 1024 * 1024;
 
@@ -114,6 +116,8 @@ pub struct ServiceAccounts {
     verifier: Verifier,
     keys: KeyFile,
     results: Option<IntCounterVec>,
+    /// When the log was last told that a clock is wrong.
+    skew_told: Mutex<Option<Instant>>,
 }
 
 impl ServiceAccounts {
@@ -127,7 +131,8 @@ impl ServiceAccounts {
         .map(|counter| registry.add(counter))
         .map_err(|error| tracing::error!(error = %error, "metric not created"))
         .ok();
-        let accounts = Self { verifier: Verifier::new(config, KeySet::default()), keys, results };
+        let verifier = Verifier::new(config, KeySet::default());
+        let accounts = Self { verifier, keys, results, skew_told: Mutex::default() };
         accounts.refresh();
         accounts
     }
@@ -179,6 +184,18 @@ impl ServiceAccounts {
         self.reload(&mut state);
     }
 
+    /// Says in the log that a genuine token comes from the future: now and then, as there may be many.
+    fn tell_skew(&self, seconds: u64) {
+        let mut told = self.skew_told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= SKEW_PAUSE) {
+            *told = Some(Instant::now());
+            tracing::warn!(
+                ahead_s = seconds,
+                "a token is valid only in the future: the clock of this node or of the API server is wrong"
+            );
+        }
+    }
+
     fn count(&self, result: &str) {
         if let Some(results) = &self.results {
             results.with_label_values(&[result]).inc();
@@ -205,6 +222,9 @@ impl ServiceAccounts {
             }
             Err(error) => {
                 self.count(error.class());
+                if let AuthError::NotYetValid { seconds } = error {
+                    self.tell_skew(seconds);
+                }
                 Err(token_refusal(&error))
             }
         }

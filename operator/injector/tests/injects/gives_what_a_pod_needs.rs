@@ -31,6 +31,7 @@ fn the_sidecar_is_told_what_its_profile_says() {
     let mut profile = profile(json!({
         "namespaces": ["shop", "common"],
         "pollInterval": "30s",
+        "staleAfter": "2m",
         "maxStale": "1h",
         "startPolicy": "block",
         "trust": {"verifyKeys": ["k".repeat(44)]},
@@ -74,6 +75,7 @@ fn the_sidecar_is_told_what_its_profile_says() {
             "--auth-allow=*/*",
         ]
     );
+    assert_eq!(named(&sidecar["env"], "FLIPT_SIDECAR_STALE_AFTER")["value"], "2m");
     let folders: Vec<_> =
         sidecar["volumeMounts"].as_array().unwrap().iter().map(|mount| &mount["mountPath"]).collect();
     assert_eq!(
