@@ -78,21 +78,7 @@ fn kind_named(text: &str) -> Option<ResourceKind> {
 }
 
 fn kind_of(number: i32) -> Option<ResourceKind> {
-    match pb::ResourceKind::try_from(number) {
-        Ok(pb::ResourceKind::Namespace) => Some(ResourceKind::Namespace),
-        Ok(pb::ResourceKind::Flag) => Some(ResourceKind::Flag),
-        Ok(pb::ResourceKind::Segment) => Some(ResourceKind::Segment),
-        Ok(pb::ResourceKind::Unspecified) | Err(_) => None,
-    }
-}
-
-/// How a kind is written on the wire.
-pub(crate) const fn wire_kind(kind: ResourceKind) -> pb::ResourceKind {
-    match kind {
-        ResourceKind::Namespace => pb::ResourceKind::Namespace,
-        ResourceKind::Flag => pb::ResourceKind::Flag,
-        ResourceKind::Segment => pb::ResourceKind::Segment,
-    }
+    pb::ResourceKind::try_from(number).ok().and_then(pb::ResourceKind::to_model)
 }
 
 /// What an object wants to hear of.

@@ -1,5 +1,7 @@
 //! Whole flags and segments: from messages to the model and back.
 
+mod ownership;
+
 use std::collections::BTreeMap;
 
 use flipt_model::{

@@ -19,7 +19,7 @@ use kube::ResourceExt as _;
 use super::{Error, Managed, add_finalizer, id_of, status, status::Verdict};
 use crate::{
     connection::Failure,
-    feed::{Feed, Interest, Key, State, wire_kind},
+    feed::{Feed, Interest, Key, State},
     grants::{self, Applicant},
     live::LiveServer,
     term::Term,
@@ -49,6 +49,17 @@ pub(super) async fn apply<K: Managed>(term: &Term, object: &K) -> Result<Option<
     };
     let server = object.server();
     let Some(described) = term.server(&server) else {
+        if term.is_malformed(&server) {
+            let message = format!(
+                "FliptServer {}/{} does not have the form of its kind",
+                server.namespace, server.name
+            );
+            return Ok(Some(Verdict::Unavailable {
+                reason: Reason::ServerUnavailable,
+                message,
+                retry: false,
+            }));
+        }
         let message = format!("there is no FliptServer {}/{}", server.namespace, server.name);
         return Ok(Some(refused(Reason::ServerNotFound, message)));
     };
@@ -135,9 +146,9 @@ fn refused(reason: Reason, message: String) -> Verdict {
 fn without_a_call(wish: &Wish<'_>, known: Option<&pb::Managed>, now: Timestamp) -> Option<Verdict> {
     let known = known?;
     let claim = Claim {
-        owner: owner_of(known.owner.as_ref()),
+        owner: known.owner.clone().unwrap_or_default().into(),
         written_hash: known.written_hash.clone(),
-        editable: known.ui_editable().filter_map(field_of).collect(),
+        editable: known.ui_editable().filter_map(pb::EditableField::to_model).collect(),
     };
     // Without what the claim leaves to the UI; whoever leaves other fields to the UI has to ask.
     let hash = known.content_hash.as_str();
@@ -189,10 +200,10 @@ fn request(
     pb::ApplyRequest {
         environment_key: management.environment.clone(),
         namespace_key: key.namespace.clone(),
-        owner: Some(wire_owner(owner)),
+        owner: Some(owner.clone().into()),
         generation,
         desired: Some(desired),
-        ui_editable: editable.iter().map(|field| wire_field(*field).into()).collect(),
+        ui_editable: editable.iter().map(|field| pb::EditableField::from(*field).into()).collect(),
         adoption: match management.adoption_policy {
             AdoptionPolicy::Never => pb::AdoptionPolicy::Never,
             AdoptionPolicy::IfIdentical => pb::AdoptionPolicy::IfIdentical,
@@ -219,7 +230,7 @@ fn answered(
 ) -> Verdict {
     let outcome = answer.outcome();
     match outcome {
-        Outcome::Conflict => return conflict(&owner_of(answer.owner.as_ref())),
+        Outcome::Conflict => return conflict(&answer.owner.clone().unwrap_or_default().into()),
         Outcome::NotAdopted => {
             let message = format!(
                 "the server has this key already, and nobody owns it; it differs: {}. Set adoptionPolicy: Force to overwrite it",
@@ -242,12 +253,12 @@ fn answered(
     }
     let stored = if answer.content_hash.is_empty() { hash.to_owned() } else { answer.content_hash };
     let managed = pb::Managed {
-        kind: wire_kind(key.kind).into(),
+        kind: pb::ResourceKind::from(key.kind).into(),
         namespace_key: key.namespace.clone(),
         key: key.key.clone(),
-        owner: Some(wire_owner(wish.owner)),
+        owner: Some(wish.owner.clone().into()),
         generation,
-        ui_editable: wish.editable.iter().map(|field| wire_field(*field).into()).collect(),
+        ui_editable: wish.editable.iter().map(|field| pb::EditableField::from(*field).into()).collect(),
         written_hash: hash.to_owned(),
         content_hash: stored.clone(),
         r#override: answer.r#override.clone(),
@@ -304,46 +315,6 @@ fn editable(management: &Management) -> Editable {
     management.ui_editable.iter().map(field).collect::<BTreeSet<_>>()
 }
 
-const fn wire_field(field: Field) -> pb::EditableField {
-    match field {
-        Field::Enabled => pb::EditableField::Enabled,
-        Field::Description => pb::EditableField::Description,
-        Field::Rules => pb::EditableField::Rules,
-        Field::Rollouts => pb::EditableField::Rollouts,
-        Field::Metadata => pb::EditableField::Metadata,
-    }
-}
-
-const fn field_of(field: pb::EditableField) -> Option<Field> {
-    match field {
-        pb::EditableField::Enabled => Some(Field::Enabled),
-        pb::EditableField::Description => Some(Field::Description),
-        pb::EditableField::Rules => Some(Field::Rules),
-        pb::EditableField::Rollouts => Some(Field::Rollouts),
-        pb::EditableField::Metadata => Some(Field::Metadata),
-        pb::EditableField::Unspecified => None,
-    }
-}
-
-fn owner_of(owner: Option<&pb::Owner>) -> Owner {
-    owner.map_or_else(Owner::default, |owner| Owner {
-        cluster: owner.cluster.clone(),
-        namespace: owner.namespace.clone(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-    })
-}
-
-/// An owner as it is sent.
-pub(super) fn wire_owner(owner: &Owner) -> pb::Owner {
-    pb::Owner {
-        cluster: owner.cluster.clone(),
-        namespace: owner.namespace.clone(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,7 +330,7 @@ mod tests {
 
     fn managed(owner: &Owner, written: &str, stored: &str) -> pb::Managed {
         pb::Managed {
-            owner: Some(wire_owner(owner)),
+            owner: Some(owner.clone().into()),
             written_hash: written.to_owned(),
             content_hash: stored.to_owned(),
             ..pb::Managed::default()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flipt_auth::Caller;
 use flipt_model::{
     Namespace,
-    ownership::{Adoption, Decision, Drift, Editable, EditableField, Owner, Resource, ResourceKind},
+    ownership::{Adoption, Decision, Drift, Editable, Owner, Resource, ResourceKind},
     resource,
 };
 use flipt_proto::{convert, from_unix_micros, ownership as pb, rfc3339};
@@ -49,61 +49,24 @@ fn owner(message: Option<&pb::Owner>) -> Result<Owner, Error> {
             )));
         }
     }
-    Ok(Owner {
-        cluster: message.cluster.clone(),
-        namespace: message.namespace.clone(),
-        name: message.name.clone(),
-        uid: message.uid.clone(),
-    })
-}
-
-fn owner_message(owner: Owner) -> pb::Owner {
-    pb::Owner { cluster: owner.cluster, namespace: owner.namespace, name: owner.name, uid: owner.uid }
+    Ok(message.clone().into())
 }
 
 fn editable(fields: &[i32]) -> Result<Editable, Error> {
-    let field = |number: &i32| match pb::EditableField::try_from(*number) {
-        Ok(pb::EditableField::Enabled) => Ok(EditableField::Enabled),
-        Ok(pb::EditableField::Description) => Ok(EditableField::Description),
-        Ok(pb::EditableField::Rules) => Ok(EditableField::Rules),
-        Ok(pb::EditableField::Rollouts) => Ok(EditableField::Rollouts),
-        Ok(pb::EditableField::Metadata) => Ok(EditableField::Metadata),
-        Ok(pb::EditableField::Unspecified) | Err(_) => {
-            Err(invalid(format!("invalid field uiEditable: unknown field {number}")))
-        }
+    let field = |number: &i32| {
+        pb::EditableField::try_from(*number)
+            .ok()
+            .and_then(pb::EditableField::to_model)
+            .ok_or_else(|| invalid(format!("invalid field uiEditable: unknown field {number}")))
     };
     fields.iter().map(field).collect()
 }
 
-fn editable_message(field: EditableField) -> i32 {
-    let message = match field {
-        EditableField::Enabled => pb::EditableField::Enabled,
-        EditableField::Description => pb::EditableField::Description,
-        EditableField::Rules => pb::EditableField::Rules,
-        EditableField::Rollouts => pb::EditableField::Rollouts,
-        EditableField::Metadata => pb::EditableField::Metadata,
-    };
-    message.into()
-}
-
 fn kind(number: i32) -> Result<ResourceKind, Error> {
-    match pb::ResourceKind::try_from(number) {
-        Ok(pb::ResourceKind::Namespace) => Ok(ResourceKind::Namespace),
-        Ok(pb::ResourceKind::Flag) => Ok(ResourceKind::Flag),
-        Ok(pb::ResourceKind::Segment) => Ok(ResourceKind::Segment),
-        Ok(pb::ResourceKind::Unspecified) | Err(_) => {
-            Err(invalid(format!("invalid field kind: unknown kind {number}")))
-        }
-    }
-}
-
-fn kind_message(kind: ResourceKind) -> i32 {
-    let message = match kind {
-        ResourceKind::Namespace => pb::ResourceKind::Namespace,
-        ResourceKind::Flag => pb::ResourceKind::Flag,
-        ResourceKind::Segment => pb::ResourceKind::Segment,
-    };
-    message.into()
+    pb::ResourceKind::try_from(number)
+        .ok()
+        .and_then(pb::ResourceKind::to_model)
+        .ok_or_else(|| invalid(format!("invalid field kind: unknown kind {number}")))
 }
 
 /// The namespace of a name as messages have it: none for a namespace.
@@ -181,12 +144,16 @@ fn override_message(state: OverrideState) -> pb::OverrideState {
 
 fn managed_message(managed: Managed) -> pb::Managed {
     pb::Managed {
-        kind: kind_message(managed.name.kind),
+        kind: pb::ResourceKind::from(managed.name.kind).into(),
         namespace_key: namespace_message(&managed.name),
         key: managed.name.key,
-        owner: Some(owner_message(managed.owner)),
+        owner: Some(managed.owner.into()),
         generation: managed.generation,
-        ui_editable: managed.editable.into_iter().map(editable_message).collect(),
+        ui_editable: managed
+            .editable
+            .into_iter()
+            .map(|field| pb::EditableField::from(field).into())
+            .collect(),
         written_hash: managed.written_hash,
         content_hash: managed.content_hash,
         r#override: managed.held.map(override_message),
@@ -218,7 +185,7 @@ pub(crate) async fn apply(api: &Api, request: &pb::ApplyRequest) -> Result<pb::A
         revision: version.text(),
         content_hash: applied.content_hash,
         difference: applied.difference,
-        owner: applied.other.map(owner_message),
+        owner: applied.other.map(pb::Owner::from),
         r#override: applied.held.map(override_message),
     })
 }
@@ -270,7 +237,7 @@ pub(crate) async fn changes(api: &Api, request: &pb::ChangesRequest) -> Result<p
         };
         if !waits || is_over {
             let named = |name: ResourceName| pb::ChangedResource {
-                kind: kind_message(name.kind),
+                kind: pb::ResourceKind::from(name.kind).into(),
                 namespace_key: namespace_message(&name),
                 key: name.key,
             };

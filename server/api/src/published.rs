@@ -14,7 +14,7 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use flipt_serving::{Code, Error, http::error_reply};
 use flipt_snapshots::{
     Digest, Pointer, SigningKey,
-    format::{EncodedObject, Encoding, Keys, PointerKind, SCHEMA_VERSION, encode},
+    format::{EncodedObject, encode},
 };
 use flipt_store::{Environment, Part, Version};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -110,25 +110,7 @@ impl State {
     }
 
     fn new(version: Version, object: EncodedObject) -> Self {
-        let now = now();
-        let pointer = Pointer {
-            kind: PointerKind::Snapshot,
-            schema_version: SCHEMA_VERSION,
-            min_reader: SCHEMA_VERSION,
-            epoch: version.epoch.clone(),
-            revision: version.revision,
-            digest: object.digest,
-            path: Keys::object_path(&object.digest),
-            encoding: Encoding::Gzip,
-            size: object.bytes.len() as u64,
-            raw_size: object.raw_size,
-            counts: object.counts,
-            created_at: now,
-            verified_at: now,
-            writer: WRITER.to_owned(),
-            alternates: Vec::new(),
-            sig: None,
-        };
+        let pointer = Pointer::of(&object, version.epoch.as_str(), version.revision, now(), WRITER);
         let identity = format!("{} {} {}", version.epoch, version.revision, object.digest);
         let etag = format!("\"{}\"", &Digest::of(identity.as_bytes()).hex()[..32]);
         let written = StdMutex::new(None);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::keys::object_path_is_safe;
-use super::{Digest, FormatError, MAX_POINTER_BYTES, SCHEMA_VERSION};
+use super::{Digest, EncodedObject, FormatError, Keys, MAX_POINTER_BYTES, SCHEMA_VERSION};
 
 /// Names the current snapshot of one environment. Stored as JSON; unknown fields are ignored on reading.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -128,6 +128,35 @@ struct Probe {
 }
 
 impl Pointer {
+    /// Names an object that holds this revision of the database `epoch`, found to be current at `at`. Not signed.
+    #[must_use]
+    pub fn of(
+        object: &EncodedObject,
+        epoch: impl Into<String>,
+        revision: u64,
+        at: DateTime<Utc>,
+        writer: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind: PointerKind::Snapshot,
+            schema_version: SCHEMA_VERSION,
+            min_reader: SCHEMA_VERSION,
+            epoch: epoch.into(),
+            revision,
+            digest: object.digest,
+            path: Keys::object_path(&object.digest),
+            encoding: Encoding::Gzip,
+            size: object.bytes.len() as u64,
+            raw_size: object.raw_size,
+            counts: object.counts,
+            created_at: at,
+            verified_at: at,
+            writer: writer.into(),
+            alternates: Vec::new(),
+            sig: None,
+        }
+    }
+
     /// Reads a pointer.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use chrono::{DateTime, SubsecRound, Utc};
 use flipt_model::Snapshot;
 
 use crate::format::{
-    EncodedObject, Encoding, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, Pointer,
-    PointerKind, SCHEMA_VERSION, decode, encode, feature_file_is_valid,
+    EncodedObject, FormatError, Keys, MAX_OBJECT_BYTES, MAX_POINTER_BYTES, MAX_RAW_BYTES, Pointer,
+    SCHEMA_VERSION, decode, encode, feature_file_is_valid,
 };
 use crate::signature::SigningKey;
 use crate::store::{Etag, Got, Headers, Precondition, Put, Source, Store, StoreError, StoreErrorKind};
@@ -379,25 +379,10 @@ impl Publication<'_> {
             // The signature there is over the old `verifiedAt`.
             return (Pointer { verified_at: self.now, size, sig: None, ..current }, false);
         }
-        let pointer = Pointer {
-            kind: PointerKind::Snapshot,
-            schema_version: SCHEMA_VERSION,
-            min_reader: SCHEMA_VERSION,
-            epoch: self.version.epoch.clone(),
-            revision: self.version.revision,
-            digest: self.object.digest,
-            path: Keys::object_path(&self.object.digest),
-            encoding: Encoding::Gzip,
-            size,
-            raw_size: self.object.raw_size,
-            counts: self.object.counts,
-            created_at: self.now,
-            verified_at: self.now,
-            writer: self.options.writer.clone(),
-            alternates: Vec::new(),
-            sig: None,
-        };
-        (pointer, true)
+        let (version, writer) = (&self.version, self.options.writer.as_str());
+        let pointer = Pointer::of(&self.object, version.epoch.as_str(), version.revision, self.now, writer);
+        // As the store has it, which may have the object from another release.
+        (Pointer { size, ..pointer }, true)
     }
 
     /// Whether a pointer names the very state that we publish.

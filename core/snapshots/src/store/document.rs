@@ -10,9 +10,7 @@ use super::folder::read_limited;
 use super::{
     BoxFuture, Etag, Got, Headers, Listed, Precondition, Put, Source, Store, StoreError, StoreErrorKind,
 };
-use crate::format::{
-    Digest, EncodedObject, Encoding, Keys, MAX_RAW_BYTES, Pointer, PointerKind, SCHEMA_VERSION, encode,
-};
+use crate::format::{Digest, EncodedObject, Keys, MAX_RAW_BYTES, Pointer, encode};
 
 const WRITER: &str = concat!("flipt-snapshots ", env!("CARGO_PKG_VERSION"), " document");
 
@@ -106,25 +104,7 @@ impl DocumentStore {
 }
 
 fn pointer(object: &EncodedObject) -> Pointer {
-    let now = Utc::now().trunc_subsecs(0);
-    Pointer {
-        kind: PointerKind::Snapshot,
-        schema_version: SCHEMA_VERSION,
-        min_reader: SCHEMA_VERSION,
-        epoch: String::new(),
-        revision: 0,
-        digest: object.digest,
-        path: Keys::object_path(&object.digest),
-        encoding: Encoding::Gzip,
-        size: object.bytes.len() as u64,
-        raw_size: object.raw_size,
-        counts: object.counts,
-        created_at: now,
-        verified_at: now,
-        writer: WRITER.to_owned(),
-        alternates: Vec::new(),
-        sig: None,
-    }
+    Pointer::of(object, "", 0, Utc::now().trunc_subsecs(0), WRITER)
 }
 
 impl Store for DocumentStore {
