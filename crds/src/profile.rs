@@ -333,10 +333,13 @@ pub struct AllowedCaller {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trust {
-    /// Public keys, Ed25519 in base64, one of which must have signed; without any, signatures are not asked for.
+    /// Public keys, Ed25519 in base64, one of which must have signed; without any, signatures are not asked for. A key
+    /// is its 32 bytes, or what stands in the PEM that `openssl pkey -pubout` writes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 44, max = 64), regex(pattern = r"^[A-Za-z0-9+/]+=*$")))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 8), inner(length(min = 44, max = 60)))]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new(
+        "self.all(key, key.matches('^(MCowBQYDK2VwAyEA)?[A-Za-z0-9+/]{43}=$'))"
+    ).message("verifyKeys are public keys of Ed25519 in base64: 32 bytes, or what stands in the PEM of `openssl pkey -pubout`"))]
     pub verify_keys: Vec<String>,
 }
 

@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::{Context, FIELD_MANAGER},
     events::Severity,
-    image,
+    image, malformed,
 };
 
 type Export = DeserializeGuard<FliptSnapshotExport>;
@@ -203,7 +203,13 @@ async fn reconcile(guarded: Arc<Export>, exports: Arc<Exports>) -> Result<Action
             let name = invalid.metadata.name.clone().unwrap_or_default();
             let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
             tracing::warn!(namespace, name, error = %invalid.error, "export cannot be read");
-            Ok(Action::await_change())
+            let told =
+                malformed::report::<FliptSnapshotExport>(&exports.context, &invalid.metadata, &invalid.error);
+            match told.await {
+                // What the API server refuses it refuses again, until the export is another one.
+                Ok(()) | Err(kube::Error::Api(_)) => Ok(Action::await_change()),
+                Err(error) => Err(error.into()),
+            }
         }
     };
     let metrics = &exports.context.metrics;

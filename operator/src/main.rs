@@ -13,6 +13,7 @@ mod health;
 mod image;
 mod leader;
 mod live;
+mod malformed;
 mod metrics;
 mod parts;
 mod pause;

@@ -131,6 +131,16 @@ const RULES: &[Rule] = &[
         ),
         &[WEBHOOK],
     ),
+    named(
+        rule(
+            Scope::Cluster,
+            "apiextensions.k8s.io",
+            &["customresourcedefinitions"],
+            &["get"],
+            "flags of a kind that is deleted as a whole stay in the server",
+        ),
+        &["fliptnamespaces.flipt.io", "fliptflags.flipt.io", "fliptsegments.flipt.io"],
+    ),
     // Namespaces that are watched.
     rule(
         Scope::Watched,

@@ -12,7 +12,7 @@ use flipt_crds::{ConditionType, FliptServer, FliptServerStatus, Reason, conditio
 use futures::StreamExt as _;
 use k8s_openapi::{
     api::{apps::v1::Deployment, batch::v1::Job},
-    apimachinery::pkg::apis::meta::v1::Time,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff::Timestamp,
 };
 use kube::{
@@ -35,6 +35,7 @@ use crate::{
     events::Severity,
     feed::State,
     live::LiveServer,
+    malformed,
     pause::spread,
     resources::{Error, limited, wake_users},
     term::{Keeps as _, Term},
@@ -63,7 +64,15 @@ pub(crate) fn trouble(status: &FliptServerStatus) -> Option<(Reason, String)> {
 }
 
 fn id_of(server: &FliptServer) -> ObjectId {
-    ObjectId { kind: KIND, namespace: server.namespace().unwrap_or_default(), name: server.name_any() }
+    id_of_meta(&server.metadata)
+}
+
+fn id_of_meta(meta: &ObjectMeta) -> ObjectId {
+    ObjectId {
+        kind: KIND,
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+    }
 }
 
 /// Looks after the servers of a namespace, or of all, until the term ends. Their store is kept at once.
@@ -146,12 +155,7 @@ impl Users {
                 }
             }
             watcher::Event::Delete(object) => {
-                let meta = object.meta();
-                let id = ObjectId {
-                    kind: KIND,
-                    namespace: meta.namespace.clone().unwrap_or_default(),
-                    name: meta.name.clone().unwrap_or_default(),
-                };
+                let id = id_of_meta(object.meta());
                 known.remove(&id);
                 self.gone(&id);
             }
@@ -193,12 +197,7 @@ fn seen(server: &FliptServer) -> Seen {
 }
 
 fn again(object: Arc<DeserializeGuard<FliptServer>>, error: &Error, term: Arc<Term>) -> Action {
-    let meta = object.meta();
-    let id = ObjectId {
-        kind: KIND,
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    };
+    let id = id_of_meta(object.meta());
     tracing::warn!(
         kind = KIND,
         object.namespace = id.namespace,
@@ -217,13 +216,11 @@ async fn reconcile(guarded: Arc<DeserializeGuard<FliptServer>>, term: Arc<Term>)
             return Ok(Action::await_change());
         }
         Err(invalid) => {
-            tracing::warn!(
-                kind = KIND,
-                object.namespace = invalid.metadata.namespace,
-                object.name = invalid.metadata.name,
-                error = invalid.error,
-                "the object does not have the form of its kind"
-            );
+            let id = id_of_meta(&invalid.metadata);
+            term.live.remove(&id);
+            wake_users(&term, &id);
+            limited(malformed::report::<FliptServer>(&term.context, &invalid.metadata, &invalid.error))
+                .await?;
             return Ok(Action::await_change());
         }
     };

@@ -185,6 +185,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "FLIPT_OPERATOR_WRITES_PER_SECOND", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N", global = true)]
     pub(crate) writes_per_second: u32,
 
+    /// Trust keys of service account tokens that the issuer itself shows, beside those of the API server. For clusters
+    /// whose API server does not show all of them, and whose issuer is a public https address.
+    #[arg(long, env = "FLIPT_OPERATOR_MERGE_ISSUER_KEYS", global = true)]
+    pub(crate) merge_issuer_keys: bool,
+
     /// Evict pods that should have a sidecar and have none.
     #[arg(long, env = "FLIPT_OPERATOR_EVICT_MISSED", global = true)]
     pub(crate) evict_missed: bool,

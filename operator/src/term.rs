@@ -116,6 +116,13 @@ impl Term {
         found.0.as_ref().ok().cloned()
     }
 
+    /// Whether a server is there and does not have the form of its kind: then nothing is known of it.
+    pub(crate) fn is_malformed(&self, id: &ObjectId) -> bool {
+        let reference = ObjectRef::<DeserializeGuard<FliptServer>>::new(&id.name).within(&id.namespace);
+        let stores = self.servers.read().unwrap_or_else(PoisonError::into_inner);
+        stores.iter().any(|store| store.get(&reference).is_some_and(|server| server.0.is_err()))
+    }
+
     /// Labels of a namespace, if it is known.
     pub(crate) fn labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let found = self.labels.get(&ObjectRef::new(namespace))?;

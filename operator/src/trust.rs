@@ -5,6 +5,7 @@
 //! Whoever may write ConfigMaps in a namespace may make that namespace's sidecars trust keys of their own; they may
 //! write its pods' other configuration as well. What is changed by hand is put back.
 
+mod issuer;
 mod keys;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, stream};
+use issuer::IssuerKeys;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use keys::KeyRing;
@@ -77,6 +79,7 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
     let watching = Watching::new(&context);
     let Watching { pods, namespaces, maps, mut changes } = watching;
     let mut ring = KeyRing::default();
+    let mut issuer_keys = context.settings.merge_issuer_keys.then(IssuerKeys::default);
     let mut remembered = false;
     let mut trust: Option<Trust> = None;
     let mut refresh_at = Instant::now();
@@ -84,7 +87,12 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
     let mut told = false;
     loop {
         if Instant::now() >= refresh_at {
-            match refresh(&context, &mut ring, &mut remembered).await {
+            let refreshing = refresh(&context, &mut ring, &mut remembered, issuer_keys.as_mut());
+            let refreshed = tokio::select! {
+                () = term.cancelled() => return,
+                refreshed = refreshing => refreshed,
+            };
+            match refreshed {
                 Ok(current) => {
                     if told {
                         tracing::info!("keys of service account tokens read again");
@@ -226,7 +234,12 @@ fn wanted(context: &Context, pods: &[Metadata<Pod>], namespaces: &Metadata<Names
 }
 
 /// Reads issuer and keys from the API server, and remembers those that it does not show any more.
-async fn refresh(context: &Context, ring: &mut KeyRing, remembered: &mut bool) -> Result<Trust, String> {
+async fn refresh(
+    context: &Context,
+    ring: &mut KeyRing,
+    remembered: &mut bool,
+    issuer_keys: Option<&mut IssuerKeys>,
+) -> Result<Trust, String> {
     let memory: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.settings.namespace);
     if !*remembered {
         let found = memory.get_opt(MEMORY).await.map_err(|error| format!("ConfigMap {MEMORY}: {error}"))?;
@@ -242,9 +255,13 @@ async fn refresh(context: &Context, ring: &mut KeyRing, remembered: &mut bool) -
         .and_then(Value::as_str)
         .filter(|issuer| !issuer.is_empty())
         .ok_or("discovery document of the API server: it names no issuer")?;
-    let shown = get(&context.client, "/openid/v1/jwks").await?;
+    let mut shown = vec![get(&context.client, "/openid/v1/jwks").await?];
+    if let Some(keys) = issuer_keys {
+        shown.extend(keys.of(issuer).await);
+    }
+    let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
     let before = ring.clone();
-    ring.merge(&[&shown], Timestamp::now()).map_err(|error| error.to_string())?;
+    ring.merge(&shown, Timestamp::now()).map_err(|error| format!("API server: {error}"))?;
     if *ring != before {
         let data = json!({ "state.json": ring.to_state() });
         let namespace = &context.settings.namespace;

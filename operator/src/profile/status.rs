@@ -1,7 +1,7 @@
 //! What the operator reports about profiles: whether they can be injected, and how many pods have a sidecar of theirs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +28,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Profiles, injection_settings};
-use crate::context::{Context, FIELD_MANAGER};
+use crate::{
+    context::{Context, FIELD_MANAGER},
+    malformed,
+};
 
 /// Pause between two looks, which ask nobody and write only what has changed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -68,7 +71,9 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
         let mut written: HashMap<Key, FliptSidecarProfileStatus> = HashMap::new();
         let mut counts = BTreeMap::new();
         let mut last: Option<Instant> = None;
+        let mut told = HashSet::new();
         loop {
+            tell_malformed(&context, &profiles, &mut told).await;
             let reports = reports(&profiles);
             if last.is_none_or(|last| last.elapsed() >= COUNT) {
                 last = Some(Instant::now());
@@ -101,6 +106,40 @@ pub(crate) async fn lead(context: Arc<Context>, term: CancellationToken) {
         () = watches => {}
         () = counted => {}
         () = report => {}
+    }
+}
+
+/// Says of each profile that cannot be read that this is so; once for each form that it has.
+async fn tell_malformed(
+    context: &Context,
+    profiles: &Profiles,
+    told: &mut HashSet<(Option<String>, Option<i64>)>,
+) {
+    let own = profiles.profiles.all();
+    let own = own.iter().filter_map(|object| object.0.as_ref().err());
+    let cluster = profiles.cluster.all();
+    let cluster = cluster.iter().filter_map(|object| object.0.as_ref().err());
+    for invalid in own.chain(cluster) {
+        let meta = &invalid.metadata;
+        let form = (meta.uid.clone(), meta.generation);
+        if told.contains(&form) {
+            continue;
+        }
+        let said = if meta.namespace.is_some() {
+            malformed::report::<FliptSidecarProfile>(context, meta, &invalid.error).await
+        } else {
+            malformed::report::<ClusterFliptSidecarProfile>(context, meta, &invalid.error).await
+        };
+        match said {
+            Ok(()) => drop(told.insert(form)),
+            Err(error) => {
+                tracing::warn!(profile = meta.name, %error, "status not written");
+                // What the API server refuses it refuses again, until the profile is another one.
+                if matches!(error, kube::Error::Api(_)) {
+                    told.insert(form);
+                }
+            }
+        }
     }
 }
 

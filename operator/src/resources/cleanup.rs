@@ -1,21 +1,24 @@
 //! What becomes of the content when its object is deleted.
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use flipt_client::call;
 use flipt_crds::{DeletionPolicy, FINALIZER, Reason};
 use flipt_model::ownership::ResourceKind;
 use flipt_proto::ownership as pb;
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use kube::{ResourceExt as _, runtime::controller::Action};
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp,
+};
+use kube::{Api, ResourceExt as _, runtime::controller::Action};
 
 use super::{
-    Done, Error, LONG, Managed, SHORT, apply::wire_owner, drop_finalizer, id_of, status, status::Verdict,
-    warn, write_status,
+    Done, Error, LONG, Managed, SHORT, drop_finalizer, id_of, limited, status, status::Verdict, warn,
+    write_status,
 };
 use crate::{
     connection::Failure,
-    feed::{Feed, Interest, Key, wire_kind},
+    feed::{Feed, Interest, Key},
     pause::spread,
     term::Term,
 };
@@ -25,7 +28,7 @@ use crate::{
 /// # Guarantees
 /// Content of others is never deleted: the server deletes only what this object owns. An object whose server is gone,
 /// or whose namespace ends together with its server, is let go at once; one whose server does not answer, after
-/// the deadline.
+/// the deadline. What goes only because its whole kind is deleted leaves its content behind, owned by nobody.
 ///
 /// # Errors
 /// [`Error`]: the API server did not do its part.
@@ -37,7 +40,7 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
     }
     let server = object.server();
     let exists = term.server(&server).is_some_and(|server| server.metadata.deletion_timestamp.is_none());
-    if !exists {
+    if !exists && !term.is_malformed(&server) {
         drop_finalizer::<K>(term, meta).await?;
         return Ok(("dropped", Action::await_change()));
     }
@@ -47,13 +50,23 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
             let management = object.management();
             let key = object.key();
             let feed = live.feed(&management.environment);
+            let mut delete = management.deletion_policy == DeletionPolicy::Delete && !management.suspend;
+            if delete && kind_ends::<K>(term).await? {
+                tracing::warn!(
+                    kind = K::KIND,
+                    object.namespace = object.namespace(),
+                    object.name = object.name_any(),
+                    "the whole kind is being deleted: the content stays in the server, owned by nobody"
+                );
+                delete = false;
+            }
             let request = pb::ReleaseRequest {
                 environment_key: management.environment.clone(),
                 namespace_key: key.namespace.clone(),
-                kind: wire_kind(key.kind).into(),
+                kind: pb::ResourceKind::from(key.kind).into(),
                 key: key.key.clone(),
-                owner: Some(wire_owner(&term.owner(meta))),
-                delete: management.deletion_policy == DeletionPolicy::Delete && !management.suspend,
+                owner: Some(term.owner(meta).into()),
+                delete,
             };
             let turn = if key.namespace.is_empty() { &key.key } else { &key.namespace };
             match live.connection.write::<call::Release>(turn, &request).await {
@@ -119,6 +132,28 @@ pub(super) async fn clean<K: Managed>(term: &Term, object: &K) -> Result<Done, E
                 .await?;
             Ok(("waiting", Action::requeue(term.failed(&id_of::<K>(meta)))))
         }
+    }
+}
+
+/// Whether the definition of a kind is being deleted, which deletes every object of it: more often a mistake than the
+/// wish to lose all flags (design, section 4.9). Asked each time, as an answer of before may have been given too early.
+async fn kind_ends<K: Managed>(term: &Term) -> Result<bool, Error> {
+    let api: Api<CustomResourceDefinition> = Api::all(term.context.client.clone());
+    let name = format!("{}.{}", K::plural(&()), K::group(&()));
+    match limited(api.get_metadata_opt(&name)).await {
+        Ok(definition) => Ok(definition.is_none_or(|it| it.metadata.deletion_timestamp.is_some())),
+        // Roles that are older than this question, or made by hand.
+        Err(error) if error.code() == Some(403) => {
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    error = %error,
+                    "may not see whether a kind is being deleted: its flags would be deleted with it"
+                );
+            });
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -31,6 +31,8 @@ const MIGRATION: &str = "flipt.io/migration";
 const HTTP: u16 = 8080;
 /// Port of gRPC, unless the configuration says otherwise.
 const GRPC: u16 = 9000;
+/// How long a pod that ends goes on taking requests.
+const DRAIN_SECONDS: u8 = 5;
 
 /// What has become of a server.
 pub(super) struct Run {
@@ -346,6 +348,10 @@ fn environment(managed: &ManagedServer, namespace: &str, settings: &Settings) ->
         "valueFrom": { "secretKeyRef": { "name": secret.name, "key": secret.key } },
     })];
     let mut set = |name: &str, value: &str| environment.push(json!({ "name": name, "value": value }));
+    if managed.config.get("server").and_then(|server| server.get("shutdown_delay")).is_none() {
+        // The cluster's proxies hear of a pod that ends later than the pod itself.
+        set("FLIPT_SERVER_SHUTDOWN_DELAY", &format!("{DRAIN_SECONDS}s"));
+    }
     if !managed.config.contains_key("log") {
         set("FLIPT_LOG_ENCODING", "json");
     }
@@ -421,13 +427,21 @@ mod tests {
         assert!(url.value.is_none() && url.value_from.as_ref().unwrap().secret_key_ref.is_some());
     }
 
+    fn value(objects: &Objects, name: &str) -> Option<String> {
+        let environment = objects.deployment.pointer("/spec/template/spec/containers/0/env").unwrap();
+        let found = environment.as_array().unwrap().iter().find(|it| it["name"] == name);
+        found.map(|it| it["value"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_pod_that_ends_goes_on_serving_unless_the_configuration_says_otherwise() {
+        assert_eq!(value(&rendered(json!({})), "FLIPT_SERVER_SHUTDOWN_DELAY").as_deref(), Some("5s"));
+        let own = rendered(json!({ "config": { "server": { "shutdown_delay": "20s" } } }));
+        assert_eq!(value(&own, "FLIPT_SERVER_SHUTDOWN_DELAY"), None);
+    }
+
     #[test]
     fn nobody_gets_in_but_the_operator_and_readers_of_the_own_namespace() {
-        let value = |objects: &Objects, name: &str| {
-            let environment = objects.deployment.pointer("/spec/template/spec/containers/0/env").unwrap();
-            let found = environment.as_array().unwrap().iter().find(|it| it["name"] == name);
-            found.map(|it| it["value"].as_str().unwrap().to_owned())
-        };
         let objects = rendered(json!({}));
         assert_eq!(value(&objects, "FLIPT_AUTHENTICATION_REQUIRED").as_deref(), Some("true"));
         assert_eq!(

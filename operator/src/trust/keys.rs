@@ -13,7 +13,7 @@ const MAX_KEYS: usize = 64;
 
 /// A key set that is none.
 #[derive(Debug, Error)]
-#[error("the key set of the API server cannot be read: {0}")]
+#[error("the key set cannot be read: {0}")]
 pub(crate) struct InvalidKeySet(String);
 
 /// A key, and whether it is still shown.
@@ -99,7 +99,11 @@ fn same(one: &Value, other: &Value) -> bool {
     one.get("kid") == other.get("kid") && content(one) == content(other)
 }
 
-fn read(text: &str) -> Result<Vec<Value>, InvalidKeySet> {
+/// The public keys of a key set.
+///
+/// # Errors
+/// [`InvalidKeySet`]: it is none.
+pub(super) fn read(text: &str) -> Result<Vec<Value>, InvalidKeySet> {
     let set: Value = serde_json::from_str(text).map_err(|error| InvalidKeySet(error.to_string()))?;
     let Some(keys) = set.get("keys").and_then(Value::as_array) else {
         return Err(InvalidKeySet("it has no member keys".to_owned()));
