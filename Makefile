@@ -26,7 +26,10 @@ CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
-.PHONY: help setup demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
+# Programs as tests have them: without the features of tests, everything they depend on would be built a second time.
+PROGRAMS := cargo build --quiet --workspace --bins --test keeps_manifests_current
+
+.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
@@ -50,8 +53,11 @@ setup: ## Install what a fresh machine lacks
 	(( minor >= $(RUST_MINOR) )) || { echo "$$(cargo --version) is too old: 1.$(RUST_MINOR) or later is needed (rustup update)" >&2; exit 1; }
 	@mkdir -p "$(CARGO_TARGET_DIR)"
 
+programs: setup
+	@$(PROGRAMS)
+
 demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and exits
-	cargo build --quiet --workspace --bins
+	@$(PROGRAMS)
 	@exec "$(CARGO_TARGET_DIR)/debug/demo" $(if $(ONCE),--once)
 
 test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
@@ -73,7 +79,7 @@ fuzz: setup ## Fuzz every parser, for SECONDS=60 in total
 	@CACHE="$(CACHE)" e2e/fuzz/run "$(or $(SECONDS),60)"
 
 schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SECONDS=60
-	cargo build --quiet --package flipt
+	@$(PROGRAMS)
 	@CACHE="$(CACHE)" e2e/schemathesis/run "$(or $(SECONDS),60)"
 
 check: setup ## Formatting, the chart's documentation, and one TLS provider in the whole tree
@@ -96,18 +102,18 @@ format: setup ## Format the code
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped
 	cargo build --profile ship-sidecar --package flipt-sidecar
-	cargo build --quiet --workspace --bins
+	@$(PROGRAMS)
 	@exec "$(CARGO_TARGET_DIR)/debug/measure" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar"
 
 soak: setup ## Memory of the sidecar as shipped over SWAPS=1000 changes of 10,000 flags: half an hour
 	cargo build --profile ship-sidecar --package flipt-sidecar
-	cargo build --quiet --package flipt-e2e --bin soak
+	@$(PROGRAMS)
 	@exec "$(CARGO_TARGET_DIR)/debug/soak" "$(CARGO_TARGET_DIR)/ship-sidecar/flipt-sidecar" $(or $(SWAPS),1000)
 
 bench: setup ## Benchmarks, as ratios against a floor measured in the same run; then imports and exports
 	cargo build --quiet --release -p flipt -p flipt-sidecar -p flipt-dev-s3
 	cargo bench --workspace
-	cargo build --quiet --workspace --bins
+	@$(PROGRAMS)
 	@exec "$(CARGO_TARGET_DIR)/debug/measure_import" "$(CARGO_TARGET_DIR)/release/flipt"
 
 crds: setup ## Write the definitions of the custom resources anew
@@ -136,7 +142,7 @@ ifeq ($(origin KUBECONFIG),command line)
 e2e: setup
 	@CACHE="$(CACHE)" EXISTING="$(KUBECONFIG)" PARTS="$(PARTS)" e2e/cluster/test $(TESTS)
 else
-e2e: cluster-tools chart ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; PARTS=outages TESTS=part-of-a-name
+e2e: setup cluster-tools chart ## Run the tests in a real Kubernetes; or in yours: KUBECONFIG=file; PARTS=outages TESTS=part-of-a-name
 	@CACHE="$(CACHE)" PARTS="$(PARTS)" e2e/cluster/test $(TESTS)
 endif
 
