@@ -6,6 +6,7 @@
 
 pub mod app;
 mod daemon;
+mod database;
 mod definitions;
 mod editor;
 mod helm;
@@ -20,6 +21,7 @@ mod workload;
 
 pub use app::App;
 pub use daemon::{DAEMON_PATIENCE, Outage, cluster_is_ours};
+pub use database::Database;
 pub use definitions::{install_definitions, resource_of};
 pub use editor::Editor;
 pub use helm::helm;

@@ -12,6 +12,7 @@ mod installs;
 mod lets_owners_own;
 mod publishes_in_turn;
 mod refuses_damaged_snapshots;
+mod runs_servers;
 mod starts_before_apps;
 mod starts_without_a_store;
 

@@ -5,6 +5,7 @@
 mod keeps_a_thousand_flags;
 mod rotates_certificates;
 mod serves_through_outages;
+mod survives_a_lost_kind;
 
 #[path = "../shared/manifests.rs"]
 mod manifests;
