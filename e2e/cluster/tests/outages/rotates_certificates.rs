@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 const PODS: usize = 1_000;
 
+/// A replica that is killed is called all the same until the cluster's proxy has heard of it.
+const PROXY_LAG: Duration = Duration::from_secs(5);
+
 async fn secret() -> Option<Value> {
     let arguments =
         ["get", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM, "--output", "json"];
@@ -22,14 +25,16 @@ async fn phase() -> Option<(String, bool)> {
     Some((served, data.keys().any(|key| key.starts_with("next"))))
 }
 
-async fn kill_leader() {
+/// Ends the pod that leads: at once, as a node that dies does, or in good order.
+async fn end_leader(at_once: bool) {
     let path = "jsonpath={.spec.holderIdentity}";
     let holder =
         kubectl(&["get", "lease", "flipt-operator", "--namespace", release::SYSTEM, "--output", path])
             .await
             .unwrap();
     let pod = holder.split('_').next().unwrap_or_default().to_owned();
-    let kill = ["delete", "pod", &pod, "--namespace", release::SYSTEM, "--grace-period", "0", "--force"];
+    let mut kill = vec!["delete", "pod", &pod, "--namespace", release::SYSTEM];
+    kill.extend(if at_once { ["--grace-period=0", "--force"].as_slice() } else { &["--wait=false"] });
     kubectl(&kill).await.unwrap_or_else(|failure| panic!("holder {holder:?}: {failure}"));
 }
 
@@ -142,22 +147,38 @@ async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() 
                 .await
                 .unwrap();
             }
-            kill_leader().await;
+            end_leader(true).await;
             let began = Instant::now();
             let before = phase().await.unwrap().0;
+            let (mut created, mut missed) = (0, 0);
             // Whoever leads now goes on until another certificate is served.
             while began.elapsed() < Duration::from_secs(20)
                 || (phase().await.unwrap().0 == before && began.elapsed() < Duration::from_secs(150))
             {
-                assert_eq!(create(&namespace, 20).await, 0, "killed {phase_name}");
+                let at_the_kill = began.elapsed() < PROXY_LAG;
+                let without = create(&namespace, 20).await;
+                if at_the_kill {
+                    (created, missed) = (created + 20, missed + without);
+                } else {
+                    assert_eq!(without, 0, "killed {phase_name}");
+                }
             }
+            assert!(missed * 2 <= created, "killed {phase_name}: {missed} of {created} pods without a sidecar");
             assert_ne!(phase().await.unwrap().0, before, "killed {phase_name}: nobody renews any more");
             kubectl(&rollout).await.unwrap();
             println!(
-                "leader killed {phase_name}: renewed after {:.0} s, no pod without a sidecar",
+                "leader killed {phase_name}: renewed after {:.0} s; without a sidecar: {missed} of {created} pods at the kill, \
+                 0 later",
                 began.elapsed().as_secs_f64()
             );
         }
+        // A leader that ends in good order loses no pod, not even in that moment.
+        end_leader(false).await;
+        let ended = Instant::now();
+        while ended.elapsed() < Duration::from_secs(20) {
+            assert_eq!(create(&namespace, 20).await, 0, "ended in good order");
+        }
+        kubectl(&rollout).await.unwrap();
         release::upgrade(&release::chart(), &release::values()).await.unwrap();
         kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
         until_some("there is a certificate for long", Duration::from_secs(60), phase).await.unwrap();
