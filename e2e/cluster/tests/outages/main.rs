@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod keeps_a_thousand_flags;
+mod loses_a_kind;
 mod rotates_certificates;
 mod serves_through_outages;
-mod survives_a_lost_kind;
 
 #[path = "../shared/manifests.rs"]
 mod manifests;
