@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admits_own_pod_only;
-mod changes_reach_pods;
 mod deletes_and_lets_go;
 mod evaluates_in_pods;
 mod exports_on_schedule;

@@ -53,6 +53,7 @@ async fn damage_of_every_kind_leaves_the_last_good_state_in_force() {
             "spec": { "source": [{ "s3": object_store::bucket(&namespace) }], "pollInterval": "5s" },
         });
         kubectl_apply(&namespace, &profile.to_string()).await.unwrap();
+        release::ready(&namespace, "fliptsidecarprofile/copy").await.unwrap();
         let mut template = app::template("kept", &namespace, "serve");
         template["metadata"]["annotations"] = json!({ "flipt.io/profile": "copy" });
         let started = App::deploy(&client, &namespace, "kept", &template).await.unwrap();

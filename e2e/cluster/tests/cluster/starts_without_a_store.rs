@@ -28,6 +28,7 @@ async fn a_pod_is_ready_after_half_a_minute_and_recovers_without_a_restart() {
             "spec": { "source": [{ "s3": bucket }], "pollInterval": "5s" },
         });
         kubectl_apply(&namespace, &profile.to_string()).await.unwrap();
+        release::ready(&namespace, "fliptsidecarprofile/gated").await.unwrap();
 
         let mut template = app::template("cold", &namespace, "serve");
         template["metadata"]["annotations"] = json!({ "flipt.io/profile": "gated" });

@@ -1,7 +1,9 @@
-//! Promises that are kept while parts of the cluster are killed; one after the other, because they disturb everything.
+//! Promises that are kept while parts of the cluster are killed, and what is measured: one after the other, because the
+//! former disturb everything and the latter is disturbed by anything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod changes_reach_pods;
 mod keeps_a_thousand_flags;
 mod loses_a_kind;
 mod rotates_certificates;

@@ -34,7 +34,8 @@ async fn a_change_reaches_the_application_from_the_api_and_from_kubectl() {
 
         let managed = App::start(&client, &namespace, "managed", &namespace).await.unwrap();
         let edited = App::start(&client, &namespace, "edited", &free).await.unwrap();
-        managed.decides(false).await.unwrap();
+        // Pods may be there before what they ask for has been published; from the first decision on, none may fail.
+        let before = managed.decides(false).await.unwrap()["failed"].clone();
         edited.decides(false).await.unwrap();
         let path = "jsonpath={.spec.initContainers[*].name}";
         let containers =
@@ -72,7 +73,7 @@ async fn a_change_reaches_the_application_from_the_api_and_from_kubectl() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         let record = managed.record().await.unwrap();
-        assert_eq!(record["failed"], 0, "{record}");
+        assert_eq!(record["failed"], before, "{record}");
     })
     .await;
 }
