@@ -311,6 +311,7 @@ fn refuses_a_token_from_the_future_after_the_leeway() {
     for claim in ["iat", "nbf"] {
         assert!(verify(&verifier(), &claims_with(&json!({ claim: NOW + 60 }))).is_ok());
         assert_eq!(refusal(json!({ claim: NOW + 61 })), AuthError::NotYetValid { seconds: 61 });
+        assert_eq!(refusal(json!({ claim: NOW + 61 })).class(), "clock_skew");
     }
 }
 
