@@ -85,7 +85,7 @@ schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SE
 check: setup ## Formatting, the chart's documentation, and one TLS provider in the whole tree
 	cargo fmt --all --check
 	@charts/docs --check
-	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
+	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/*.rs
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
 		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
@@ -97,7 +97,7 @@ lint: setup ## Clippy, warnings denied
 
 format: setup ## Format the code
 	cargo fmt --all
-	rustfmt --config-path rustfmt.toml --edition 2024 */*/fuzz/fuzz_targets/*.rs
+	rustfmt --config-path rustfmt.toml --edition 2024 */*/fuzz/*.rs
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped

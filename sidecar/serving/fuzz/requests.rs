@@ -14,7 +14,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt as _;
 use libfuzzer_sys::fuzz_target;
 
-const DOCUMENT: &str = include_str!("../../../../e2e/data/rich.yaml");
+const DOCUMENT: &str = include_str!("../../../e2e/data/rich.yaml");
 
 struct Fixed(Snapshot);
 

@@ -3,11 +3,11 @@
 #![no_main]
 #![allow(dead_code, reason = "the files are those of the server, which uses all of them")]
 
-#[path = "../../src/any.rs"]
+#[path = "../src/any.rs"]
 mod any;
-#[path = "../../src/query.rs"]
+#[path = "../src/query.rs"]
 mod query;
-#[path = "../../src/transcode.rs"]
+#[path = "../src/transcode.rs"]
 mod transcode;
 
 use flipt_proto::{auth, environments, flipt};

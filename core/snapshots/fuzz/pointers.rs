@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use flipt_snapshots_fuzz::format::Pointer;
+use flipt_fuzz::format::Pointer;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
 //! The format of published snapshots alone, from its own source.
 
-#[path = "../../src/format/mod.rs"]
+#[path = "../../../core/snapshots/src/format/mod.rs"]
 pub mod format;

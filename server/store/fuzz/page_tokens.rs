@@ -3,7 +3,7 @@
 #![no_main]
 #![allow(dead_code, reason = "the file is the store's, which uses all of it")]
 
-#[path = "../../src/paging.rs"]
+#[path = "../src/paging.rs"]
 mod paging;
 
 use libfuzzer_sys::fuzz_target;

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
-use flipt_snapshots_fuzz::format::{Digest, decode, encode};
+use flipt_fuzz::format::{Digest, decode, encode};
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: u64 = 1024 * 1024;
