@@ -26,6 +26,9 @@ CLUSTER_PACKAGES += $(foreach program,containerd runc,$(if $(shell command -v $(
 CLUSTER_PACKAGES += $(if $(shell command -v go),,golang-go)
 IMAGE_PACKAGES := buildah ca-certificates
 
+# Programs of the tests in a cluster, which no other command runs.
+CLUSTER_TESTS := definitions cluster outages releases
+
 # Programs as tests have them: without the features of tests, everything they depend on would be built a second time.
 PROGRAMS := cargo build --quiet --workspace --bins --test keeps_manifests_current
 
@@ -61,7 +64,6 @@ demo: setup ## Run the whole main job on this machine; ONCE=1 performs it and ex
 	@exec "$(CARGO_TARGET_DIR)/debug/demo" $(if $(ONCE),--once)
 
 test: setup check lint clients ## Everything that must hold: format, lints, unit, property and end-to-end tests
-	cargo build --workspace --all-targets
 	cargo test --workspace --no-fail-fast 2>&1 | tee "$(CACHE)/tests.log"
 	@echo "Promises of the store, kept on each database:"
 	@for database in sqlite postgresql mariadb cockroachdb_dialect; do \
@@ -92,8 +94,12 @@ check: setup ## Formatting, the chart's documentation, and one TLS provider in t
 		cargo tree --workspace --target all --edges normal,build --invert ring >&2; exit 1; \
 	fi
 
-lint: setup ## Clippy, warnings denied
-	cargo clippy --workspace --all-targets -- --deny warnings
+# The workspace's rustc is Clippy (.cargo/rustc), and cargo repeats the warnings of what it need not compile again.
+lint: setup ## Build everything; warnings of the compiler and of Clippy are denied
+	@cargo clippy --version >/dev/null || { echo "Clippy is missing: rustup component add clippy" >&2; exit 1; }
+	(cargo build --color never --workspace --all-targets && \
+		cargo build --color never --workspace $(CLUSTER_TESTS:%=--test %)) 2>&1 | tee "$(CACHE)/build.log"
+	@! grep -E '^warning: .* generated [0-9]+ warning' "$(CACHE)/build.log" || { echo "warnings are denied" >&2; exit 1; }
 
 format: setup ## Format the code
 	cargo fmt --all
