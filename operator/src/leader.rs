@@ -225,6 +225,8 @@ impl Claim {
 
     /// Writes the Lease with this replica as its holder, unless it has changed since it was read.
     async fn replace(&mut self, mut lease: Lease) -> Result<bool, Error> {
+        // A removal that was broken off leaves it to go with the pods of then.
+        lease.metadata.owner_references = None;
         lease.spec = Some(self.spec(lease.spec.as_ref()));
         self.written(limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await)
     }

@@ -284,6 +284,7 @@ const RULES: &[Rule] = &[
         &["get", "create", "update"],
         "takes the Lease, so that no operator puts back what is released",
     ),
+    rule(Scope::UninstallOwn, "", &["pods"], &["list"], "the operators, with whose last pod the Lease goes"),
     named(
         rule(
             Scope::Uninstall,

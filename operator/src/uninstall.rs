@@ -12,10 +12,10 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
         coordination::v1::{Lease, LeaseSpec},
-        core::v1::ConfigMap,
+        core::v1::{ConfigMap, Pod},
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+    apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -40,7 +40,8 @@ const DELETION: Duration = Duration::from_secs(35);
 /// The operator notices within this time that somebody else holds the Lease, and has stopped writing.
 const STEPPING_DOWN: Duration = Duration::from_secs(8);
 
-/// So long after that nobody else takes the Lease: enough to delete the operator's Deployment.
+/// So long after that nobody else takes the Lease: enough to delete the operator's Deployment. It goes before, with the
+/// last pod of those operators.
 const LEASE_SECONDS: i32 = 60;
 
 /// Pause between two looks.
@@ -169,8 +170,11 @@ impl Uninstalling {
         }
     }
 
-    /// Holds the Lease, so that the operator, which still runs, does not put finalizers back.
+    /// Holds the Lease, so that the operator, which still runs, does not put finalizers back. The Lease belongs to the
+    /// pods that it keeps from writing: Kubernetes deletes it with the last of them, and whoever is installed then
+    /// need not wait.
     async fn take_lease(&self) {
+        let owners = self.operators().await;
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         let mut held_before = true;
         for _ in 0..5 {
@@ -187,12 +191,17 @@ impl Uninstalling {
                     let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
                     held_before = holder.is_some_and(|holder| !holder.is_empty() && holder != HOLDER);
                     lease.spec = Some(spec);
+                    lease.metadata.owner_references = owners.clone();
                     leases.replace(LEASE, &PostParams::default(), &lease).await
                 }
                 // An operator has never been here, or its namespace goes.
                 Ok(None) => {
                     held_before = false;
-                    let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+                    let metadata = ObjectMeta {
+                        name: Some(LEASE.to_owned()),
+                        owner_references: owners.clone(),
+                        ..ObjectMeta::default()
+                    };
                     leases.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await
                 }
                 Err(error) => Err(error),
@@ -214,6 +223,22 @@ impl Uninstalling {
             }
         }
         say("Lease not taken: an operator may put finalizers back");
+    }
+
+    /// The pods of operators, as owners of something. `None`: there are none, or nobody says so.
+    async fn operators(&self) -> Option<Vec<OwnerReference>> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.settings.namespace);
+        let account = format!("spec.serviceAccountName={}", self.settings.service_account);
+        let found = match pods.list(&ListParams::default().fields(&account)).await {
+            Ok(found) => found.items,
+            Err(error) => {
+                unless_gone("pods of operators", &error);
+                return None;
+            }
+        };
+        let owners: Vec<OwnerReference> =
+            found.iter().filter(|pod| pod.name_any() != self.settings.pod_name).filter_map(owner).collect();
+        (!owners.is_empty()).then_some(owners)
     }
 
     /// Removes our finalizer from all resources of a kind. Those of others stay.
@@ -292,6 +317,21 @@ impl Uninstalling {
     async fn each<T>(&self, objects: Vec<T>, act: impl AsyncFn(T)) {
         futures::stream::iter(objects).for_each_concurrent(AT_ONCE, |object| act(object)).await;
     }
+}
+
+/// A pod as the owner of something; `None`: it has ended, and does nothing any more.
+fn owner(pod: &Pod) -> Option<OwnerReference> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if matches!(phase, Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    Some(OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        name: pod.name_any(),
+        uid: pod.uid()?,
+        ..OwnerReference::default()
+    })
 }
 
 /// Whether it waits for the operator. What others hold is theirs to release.
