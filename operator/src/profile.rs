@@ -4,7 +4,7 @@
 
 mod status;
 
-use std::{hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc, time::Duration};
 
 use flipt_crds::{
     ClusterFliptSidecarProfile, FliptSidecarProfile, FliptSidecarProfileSpec, FliptSnapshotExport, Reason,
@@ -23,9 +23,13 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 pub(crate) use self::status::lead;
 use crate::{context::Context, settings::Settings};
+
+/// How often it is looked whether something has become known meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Audience of the tokens that servers accept.
 const SERVER_AUDIENCE: &str = "flipt-server";
@@ -74,6 +78,8 @@ pub(crate) struct Found {
     pub(crate) profile: Profile,
     /// What somebody should know about it.
     pub(crate) problems: Vec<String>,
+    /// Whether something that it is made of is not known. It may have been created a moment ago.
+    pub(crate) incomplete: bool,
 }
 
 /// What keeps the memory of a cache up to date; it ends with the process.
@@ -128,27 +134,36 @@ impl Profiles {
         let _ = self.namespaces.wait_until_ready().await;
     }
 
+    /// As [`Profiles::find`], and waits for so long if something is not known: what was created just before the pod,
+    /// as `kubectl apply` of one file does, may not have arrived here yet.
+    pub(crate) async fn find_within(&self, limit: Duration, namespace: &str, name: &str) -> Found {
+        let began = Instant::now();
+        loop {
+            let found = self.find(namespace, name);
+            if !found.incomplete || began.elapsed() >= limit {
+                return found;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// The profile of this name for pods of a namespace: that of the namespace, that of the cluster, or, with a
     /// problem to tell, the one that every pod gets which names none.
     pub(crate) fn find(&self, namespace: &str, name: &str) -> Found {
-        let mut problems = Vec::new();
-        for name in [name, DEFAULT_PROFILE] {
-            if let Some(found) = self.named(namespace, name, &mut problems) {
-                return found;
-            }
-            if name == DEFAULT_PROFILE {
-                break;
-            }
+        let mut found = Found { profile: no_profile(), problems: Vec::new(), incomplete: false };
+        if !self.named(namespace, name, &mut found) && name != DEFAULT_PROFILE {
+            self.named(namespace, DEFAULT_PROFILE, &mut found);
         }
-        Found { profile: no_profile(), problems }
+        found
     }
 
-    fn named(&self, namespace: &str, name: &str, problems: &mut Vec<String>) -> Option<Found> {
+    /// Finds the profile of this name, and says whether there is one.
+    fn named(&self, namespace: &str, name: &str, found: &mut Found) -> bool {
         let own = self.profiles.get(&ObjectRef::new(name).within(namespace));
         let spec = match own.as_deref() {
             Some(DeserializeGuard(Ok(profile))) => Some((&profile.spec, Some(namespace))),
             Some(DeserializeGuard(Err(error))) => {
-                problems.push(format!("FliptSidecarProfile {name} cannot be read: {error}"));
+                found.problems.push(format!("FliptSidecarProfile {name} cannot be read: {error}"));
                 None
             }
             None => None,
@@ -159,22 +174,30 @@ impl Profiles {
                 Some((&profile.spec.profile, None))
             }
             Some(DeserializeGuard(Ok(_))) => {
-                problems.push(format!("ClusterFliptSidecarProfile {name} is not for namespace {namespace}"));
+                found
+                    .problems
+                    .push(format!("ClusterFliptSidecarProfile {name} is not for namespace {namespace}"));
+                found.incomplete |= self.namespaces.get(&ObjectRef::new(namespace)).is_none();
                 None
             }
             Some(DeserializeGuard(Err(error))) => {
-                problems.push(format!("ClusterFliptSidecarProfile {name} cannot be read: {error}"));
+                found.problems.push(format!("ClusterFliptSidecarProfile {name} cannot be read: {error}"));
                 None
             }
             None => {
-                problems.push(format!("there is no profile {name}"));
+                found.problems.push(format!("there is no profile {name}"));
+                found.incomplete |= own.is_none();
                 None
             }
         });
-        let (spec, home) = spec?;
+        let Some((spec, home)) = spec else { return false };
         let (profile, faults) = self.resolve(name, spec, home);
-        problems.extend(faults.into_iter().map(|(_, fault)| fault));
-        Some(Found { profile, problems: std::mem::take(problems) })
+        found.profile = profile;
+        for (reason, fault) in faults {
+            found.incomplete |= reason == Reason::ReferenceNotFound;
+            found.problems.push(fault);
+        }
+        true
     }
 
     fn selects(&self, profile: &ClusterFliptSidecarProfile, namespace: &str) -> bool {
@@ -365,6 +388,33 @@ pub(crate) mod tests {
         let found = profiles.find("shop", "missing");
         assert_eq!(buckets(&found), ["own"]);
         assert!(found.problems[0].contains("no profile missing"), "{:?}", found.problems);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_created_just_before_a_pod_is_waited_for() {
+        let profile = object("FliptSidecarProfile", Some("shop"), "new", bucket("new"));
+        let other = object("FliptSidecarProfile", Some("shop"), "default", bucket("default"));
+        let mut profiles = profiles(vec![other.clone()]);
+        let (reader, mut writer) = store();
+        profiles.profiles = Cache(vec![reader]);
+        writer.apply_watcher_event(&Event::Apply(serde_json::from_value(other).unwrap()));
+        let limit = Duration::from_secs(1);
+
+        let arrival = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(profile).unwrap()));
+        };
+        let (found, ()) = tokio::join!(profiles.find_within(limit, "shop", "new"), arrival);
+        assert_eq!((buckets(&found), found.problems.len()), (vec!["new"], 0));
+
+        let began = Instant::now();
+        let found = profiles.find_within(limit, "shop", "missing").await;
+        assert_eq!((buckets(&found), found.problems.len()), (vec!["default"], 1));
+        assert!((limit..limit + LOOK).contains(&began.elapsed()), "{:?}", began.elapsed());
+
+        let began = Instant::now();
+        profiles.find_within(limit, "shop", "new").await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     context::Context,
     error::Error,
     events::Severity,
-    profile::{Profiles, injection_settings},
+    profile::{Found, Profiles, injection_settings},
 };
 
 /// The gate that opens when profiles are known.
@@ -35,6 +35,8 @@ const GATE: &str = "profiles";
 const BODY: usize = 4 * 1024 * 1024;
 /// Longest time for a review to arrive. The API server itself waits 5 s for the answer.
 const READ: Duration = Duration::from_secs(4);
+/// Longest wait for a profile that a pod names and nobody here knows. It may have been created just before.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Longest time for open requests to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -105,8 +107,15 @@ async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request<Body>) -> 
     let Some(review) = Review::read(&body) else {
         return refusal(StatusCode::BAD_REQUEST, "this is no AdmissionReview of admission.k8s.io/v1");
     };
+    let found = match &review.pod {
+        Some(pod) => {
+            let name = profile_name(pod);
+            Some((pod, webhook.profiles.find_within(SETTLE, &review.namespace, name).await))
+        }
+        None => None,
+    };
     // Whatever this pod is: it may start.
-    let answer = catch_unwind(AssertUnwindSafe(|| answer(&review, &webhook.profiles, &webhook.settings)))
+    let answer = catch_unwind(AssertUnwindSafe(|| answer(&review, found, &webhook.settings)))
         .unwrap_or_else(|_| failed(&review));
     let metrics = &webhook.context.metrics;
     metrics.injections.with_label_values(&[answer.result, answer.reason]).inc();
@@ -176,8 +185,9 @@ fn failed(review: &Review) -> Answer {
     }
 }
 
-fn answer(review: &Review, profiles: &Profiles, settings: &InjectionSettings) -> Answer {
-    let Some(pod) = &review.pod else {
+/// The answer about a pod with its profile; `None`: about something else.
+fn answer(review: &Review, pod: Option<(&Value, Found)>, settings: &InjectionSettings) -> Answer {
+    let Some((pod, found)) = pod else {
         return Answer {
             body: body(&review.uid, &[], None),
             result: "skipped",
@@ -185,7 +195,6 @@ fn answer(review: &Review, profiles: &Profiles, settings: &InjectionSettings) ->
             event: None,
         };
     };
-    let found = profiles.find(&review.namespace, profile_name(pod));
     let injection = inject(pod, &found.profile, settings);
     let mut warnings: Vec<String> = found.problems;
     warnings.extend(injection.warnings);
@@ -279,7 +288,8 @@ mod tests {
         let profiles = profiles(vec![object("FliptSidecarProfile", Some("shop"), "default", spec)]);
         let settings =
             InjectionSettings { image: "i".into(), version: "1".into(), server_audience: "a".into() };
-        answer(review, &profiles, &settings)
+        let pod = review.pod.as_ref();
+        answer(review, pod.map(|pod| (pod, profiles.find(&review.namespace, profile_name(pod)))), &settings)
     }
 
     #[test]
