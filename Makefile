@@ -32,7 +32,7 @@ CLUSTER_TESTS := definitions cluster outages releases
 # Programs as tests have them: without the features of tests, everything they depend on would be built a second time.
 PROGRAMS := cargo build --quiet --workspace --bins --test keeps_manifests_current
 
-.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
+.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-packages cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
@@ -133,14 +133,16 @@ chart-docs: ## Write the chart's table of values and its schema anew
 	@charts/docs
 
 rbac: setup ## Write what the operator may do in a cluster into the chart anew
-	UPDATE_RBAC=1 cargo test --quiet --package flipt-operator rbac
+	UPDATE_RBAC=1 cargo test --quiet --workspace --bin flipt-operator rbac
 
 images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make up their names
 	$(call install,$(IMAGE_PACKAGES))
 	@CACHE="$(CACHE)" charts/images/all
 
-cluster-tools: setup ## Build a real Kubernetes for the tests from source, once: a quarter of an hour
+cluster-packages: setup
 	$(call install,$(CLUSTER_PACKAGES) $(IMAGE_PACKAGES))
+
+cluster-tools: cluster-packages ## Build a real Kubernetes for the tests from source, once: ten minutes
 	@CACHE="$(CACHE)" e2e/tools/build
 
 # A KUBECONFIG of the environment may be somebody's production: only one that is named counts.
