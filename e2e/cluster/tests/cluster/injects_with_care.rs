@@ -79,6 +79,39 @@ async fn wrong_annotations_are_warned_of_and_hosts_network_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_pod_finds_the_profile_that_came_in_the_same_file() {
+    in_namespace(|client, namespace| async move {
+        release::install(&client).await;
+        let template = app::template("together", &namespace, "serve");
+        let mut items = Vec::new();
+        for number in 0..5 {
+            let name = format!("together-{number}");
+            items.push(json!({
+                "apiVersion": "flipt.io/v1alpha1", "kind": "FliptSidecarProfile", "metadata": { "name": name },
+                "spec": { "source": [{ "s3": object_store::bucket("e2e") }], "pollInterval": format!("{}s", 40 + number) },
+            }));
+            let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": template["spec"] });
+            pod["metadata"] = json!({
+                "name": name, "labels": template["metadata"]["labels"], "annotations": { "flipt.io/profile": name },
+            });
+            items.push(pod);
+        }
+        let file = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        let apply = ["apply", "--server-side", "--namespace", &namespace, "--filename", "-"];
+        let (_, warned) = flipt_e2e_cluster::kubectl_with(&apply, &file.to_string()).await.unwrap();
+        assert!(!warned.contains("no profile"), "{warned}");
+        for number in 0..5 {
+            let name = format!("together-{number}");
+            let get = ["get", "pod", &name, "--namespace", &namespace, "--output", "json"];
+            let pod: Value = serde_json::from_str(&kubectl(&get).await.unwrap()).unwrap();
+            let arguments = pod["spec"]["initContainers"][0]["args"].to_string();
+            assert!(arguments.contains(&format!("{}s", 40 + number)), "not its own profile: {arguments}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn another_webhook_that_adds_a_container_makes_it_look_again() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
