@@ -122,6 +122,29 @@ async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed(
 }
 
 #[tokio::test]
+async fn no_pod_misses_its_sidecar_while_operators_are_replaced() {
+    in_namespace(|client, namespace| async move {
+        release::install(&client).await;
+        release::make_whole().await.unwrap();
+        let deployment = ["deployment/flipt-operator", "--namespace", release::SYSTEM];
+        let mut created = 0;
+        for _ in 0..2 {
+            kubectl(&[&["rollout", "restart"], &deployment[..]].concat()).await.unwrap();
+            let began = Instant::now();
+            // New pods come one after the other, and old ones end slowly.
+            while began.elapsed() < Duration::from_secs(45) {
+                let without = create(&namespace, 20).await;
+                assert_eq!(without, 0, "{:.1} s after the restart", began.elapsed().as_secs_f64());
+                created += 20;
+            }
+            kubectl(&[&["rollout", "status", "--timeout", "90s"], &deployment[..]].concat()).await.unwrap();
+        }
+        println!("{created} pods created while operators were replaced twice: 0 without a sidecar");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
