@@ -155,5 +155,5 @@ e2e: setup cluster-tools chart ## Run the tests in a real Kubernetes; or in your
 endif
 
 audit: setup ## Licences and sources of every dependency
-	@command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$(CACHE)/tools" cargo-deny@0.20.2
+	@PATH="$(CACHE)/tools/bin:$$PATH" command -v cargo-deny >/dev/null || cargo install --locked --quiet --root "$(CACHE)/tools" cargo-deny@0.20.2
 	PATH="$(CACHE)/tools/bin:$$PATH" cargo deny --all-features check licenses bans sources
