@@ -32,7 +32,7 @@ CLUSTER_TESTS := definitions cluster outages releases
 # Programs as tests have them: without the features of tests, everything they depend on would be built a second time.
 PROGRAMS := cargo build --quiet --workspace --bins --test keeps_manifests_current
 
-.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-packages cluster-tools e2e
+.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
@@ -54,7 +54,9 @@ setup: ## Install what a fresh machine lacks
 	@command -v cargo >/dev/null || { echo "Rust is missing: install 1.$(RUST_MINOR) or later from https://rustup.rs" >&2; exit 1; }
 	@minor=$$(cargo --version | sed -E 's/^cargo 1\.([0-9]+).*/\1/'); \
 	(( minor >= $(RUST_MINOR) )) || { echo "$$(cargo --version) is too old: 1.$(RUST_MINOR) or later is needed (rustup update)" >&2; exit 1; }
-	@mkdir -p "$(CARGO_TARGET_DIR)"
+	@cargo clippy --version >/dev/null 2>&1 || { command -v rustup >/dev/null && rustup component add clippy; } || \
+		{ echo "Clippy is missing: install that of your Rust" >&2; exit 1; }
+	@mkdir -p "$(CACHE)" "$(CARGO_TARGET_DIR)"
 
 programs: setup
 	@$(PROGRAMS)
@@ -87,7 +89,7 @@ schemathesis: setup ## Ask a server all that its OpenAPI document allows, for SE
 check: setup ## Formatting, the chart's documentation, and one TLS provider in the whole tree
 	cargo fmt --all --check
 	@charts/docs --check
-	@rustfmt --check --config-path rustfmt.toml --edition 2024 */*/fuzz/*.rs
+	@cargo fmt --manifest-path e2e/fuzz/Cargo.toml --check
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml --check
 	@if cargo tree --workspace --target all --edges normal,build --invert ring 2>/dev/null | grep -q .; then \
 		echo "a dependency brings ring beside aws-lc-rs; switch off its default features:" >&2; \
@@ -96,14 +98,13 @@ check: setup ## Formatting, the chart's documentation, and one TLS provider in t
 
 # The workspace's rustc is Clippy (.cargo/rustc), and cargo repeats the warnings of what it need not compile again.
 lint: setup ## Build everything; warnings of the compiler and of Clippy are denied
-	@cargo clippy --version >/dev/null || { echo "Clippy is missing: rustup component add clippy" >&2; exit 1; }
 	(cargo build --color never --workspace --all-targets && \
 		cargo build --color never --workspace $(CLUSTER_TESTS:%=--test %)) 2>&1 | tee "$(CACHE)/build.log"
 	@! grep -E '^warning: .* generated [0-9]+ warning' "$(CACHE)/build.log" || { echo "warnings are denied" >&2; exit 1; }
 
 format: setup ## Format the code
 	cargo fmt --all
-	rustfmt --config-path rustfmt.toml --edition 2024 */*/fuzz/*.rs
+	cargo fmt --manifest-path e2e/fuzz/Cargo.toml
 	cargo fmt --manifest-path e2e/clients/rust/Cargo.toml
 
 size: setup ## Sizes, memory and start-up time of the sidecar as shipped
@@ -139,10 +140,8 @@ images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make
 	$(call install,$(IMAGE_PACKAGES))
 	@CACHE="$(CACHE)" charts/images/all
 
-cluster-packages: setup
+cluster-tools: setup ## Build a real Kubernetes for the tests from source, once: ten minutes
 	$(call install,$(CLUSTER_PACKAGES) $(IMAGE_PACKAGES))
-
-cluster-tools: cluster-packages ## Build a real Kubernetes for the tests from source, once: ten minutes
 	@CACHE="$(CACHE)" e2e/tools/build
 
 # A KUBECONFIG of the environment may be somebody's production: only one that is named counts.

@@ -48,6 +48,7 @@ class Roles(unittest.TestCase):
         self.assertEqual(everywhere, self.files("cluster") + self.files("watched"))
         self.assertEqual(find(rendered, "Role", "flipt-operator")["rules"], self.files("own"))
         self.assertEqual(find(rendered, "ClusterRole", "flipt-uninstall")["rules"], self.files("uninstall"))
+        self.assertEqual(find(rendered, "Role", "flipt-uninstall")["rules"], self.files("uninstall-own"))
         evicting = find(objects("--set", "operator.evictMissed=true"), "ClusterRole", "flipt-operator")["rules"]
         self.assertEqual(evicting, everywhere + self.files("evict"))
 

@@ -41,7 +41,7 @@ struct Target {
     namespace: Arc<str>,
     /// Whether the server itself lives on, so that it must answer whatever happens.
     must_answer: bool,
-    /// Steps that were acknowledged to all writers.
+    /// Steps that were acknowledged, of all writers together.
     acknowledged: Arc<AtomicUsize>,
 }
 
@@ -123,7 +123,7 @@ async fn write_until_death(target: Target, writer: usize, enough: Arc<AtomicBool
         if enough.load(Ordering::SeqCst) {
             break;
         }
-        let written = write_flag(&target, &format!("w{writer}-{number}"), number % 3 == 2).await;
+        let written = write_flag(&target, &format!("w{writer}-{number}"), (writer + number) % 3 == 2).await;
         let died = written.acknowledged < written.attempted;
         all.push(written);
         if died {
@@ -290,7 +290,7 @@ async fn kill_again_and_again(mut scene: Scene, rounds: usize) -> Scene {
             .map(tokio::spawn)
             .collect();
         // After so many acknowledgements, and then at any time within a write. On a busy machine that takes longer.
-        let some = usize::try_from(1 + random.below(3 * WRITERS as u64)).unwrap();
+        let some = usize::try_from(1 + random.below(8 * WRITERS as u64)).unwrap();
         until("some writes are acknowledged", PATIENCE, || async {
             acknowledged.load(Ordering::SeqCst) >= some
         })
@@ -317,13 +317,16 @@ async fn kill_again_and_again(mut scene: Scene, rounds: usize) -> Scene {
     // Later rounds have not harmed earlier ones, in which deletions are final by now.
     assert_nothing_acknowledged_is_lost(&scene.server, &all).await;
     let acknowledged: usize = all.iter().map(|flag| flag.acknowledged).sum();
+    let deletions = all.iter().filter(|flag| flag.acknowledged == DELETED).count();
     println!(
-        "{rounds} kills, {interrupted} with writes under way, {acknowledged} acknowledged writes on {} flags, {} s",
+        "{rounds} kills, {interrupted} with writes under way, {acknowledged} acknowledged writes on {} flags, {deletions} \
+         deletions, {} s",
         all.len(),
         start.elapsed().as_secs()
     );
     // Otherwise this would have tested nothing. The database may die between two writes.
     assert!(interrupted == rounds || (scene.kills_database && interrupted > rounds / 2), "{interrupted}");
+    assert!(deletions > 0 && deletions < all.len() / 2, "{deletions}");
     scene
 }
 

@@ -196,7 +196,7 @@ impl Claim {
             match self.renew().await {
                 Ok(true) => renewed = tried,
                 Ok(false) => {
-                    tracing::warn!("another replica holds the Lease");
+                    tracing::warn!("the Lease is another replica's, or gone");
                     return;
                 }
                 Err(error) => tracing::warn!(error = %error, "Lease not renewed"),
@@ -215,8 +215,8 @@ impl Claim {
         if self.replace(known).await? {
             return Ok(true);
         }
-        // Somebody wrote it meanwhile, perhaps only a label.
-        let found = limited(self.leases.get(LEASE)).await?;
+        // Somebody wrote it meanwhile, perhaps only a label. Whoever finds none makes one at once.
+        let Some(found) = limited(self.leases.get_opt(LEASE)).await? else { return Ok(false) };
         match standing(&found, &self.holder, Duration::ZERO) {
             Standing::Ours => self.replace(found).await,
             Standing::Free | Standing::Taken => Ok(false),
@@ -224,11 +224,17 @@ impl Claim {
     }
 
     /// Writes the Lease with this replica as its holder, unless it has changed since it was read.
-    async fn replace(&mut self, mut lease: Lease) -> Result<bool, Error> {
-        // A removal that was broken off leaves it to go with the pods of then.
+    async fn replace(&mut self, found: Lease) -> Result<bool, Error> {
+        let lease = self.taken(found);
+        self.written(limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await)
+    }
+
+    /// A Lease as this replica holds it.
+    fn taken(&self, mut lease: Lease) -> Lease {
+        // A removal that was broken off left it to go with the operators of then.
         lease.metadata.owner_references = None;
         lease.spec = Some(self.spec(lease.spec.as_ref()));
-        self.written(limited(self.leases.replace(LEASE, &PostParams::default(), &lease)).await)
+        lease
     }
 
     fn written(&mut self, written: Result<Lease, Error>) -> Result<bool, Error> {

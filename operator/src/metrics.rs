@@ -61,9 +61,11 @@ impl Metrics {
         let server_calls =
             int_counters("flipt_operator_server_calls_total", "Calls of Flipt servers.", &["call", "result"]);
         let status_writes = int_counters("flipt_status_writes_total", "Writes of a status.", &["kind"]);
-        let injection_durations =
-            HistogramOpts::new("flipt_injection_duration_seconds", "Time of an answer about a pod.")
-                .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1.0]);
+        let injection_durations = HistogramOpts::new(
+            "flipt_injection_duration_seconds",
+            "Time of an answer about a pod, with the wait for a profile.",
+        )
+        .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1.0, 2.0]);
         let injections = int_counters("flipt_injection_total", "Admission of pods.", &["result", "reason"]);
         Self {
             reconciles: registry.add(reconciles),

@@ -82,6 +82,15 @@ pub(crate) struct Found {
     pub(crate) incomplete: bool,
 }
 
+/// What is wrong with a profile's source, which is left out.
+#[derive(Debug)]
+struct Fault {
+    reason: Reason,
+    sentence: String,
+    /// What it refers to is not known, as if it were about to be created.
+    absent: bool,
+}
+
 /// What keeps the memory of a cache up to date; it ends with the process.
 pub(crate) type Watches = BoxFuture<'static, ()>;
 
@@ -193,9 +202,9 @@ impl Profiles {
         let Some((spec, home)) = spec else { return false };
         let (profile, faults) = self.resolve(name, spec, home);
         found.profile = profile;
-        for (reason, fault) in faults {
-            found.incomplete |= reason == Reason::ReferenceNotFound;
-            found.problems.push(fault);
+        for fault in faults {
+            found.incomplete |= fault.absent;
+            found.problems.push(fault.sentence);
         }
         true
     }
@@ -215,8 +224,9 @@ impl Profiles {
         name: &str,
         spec: &FliptSidecarProfileSpec,
         home: Option<&str>,
-    ) -> (Profile, Vec<(Reason, String)>) {
-        let mut problems = Vec::new();
+    ) -> (Profile, Vec<Fault>) {
+        let mut faults = Vec::new();
+        let mut fault = |reason, sentence, absent| faults.push(Fault { reason, sentence, absent });
         let mut sources = Vec::new();
         let mut environment: Option<String> = None;
         for source in &spec.source {
@@ -230,24 +240,24 @@ impl Profiles {
                             if *followed == export.spec.environment {
                                 sources.push(SourceLocation::S3(export.spec.s3.clone()));
                             } else {
-                                let problem = format!(
+                                let sentence = format!(
                                     "FliptSnapshotExport {namespace}/{} publishes environment {}, but another \
                                      source publishes {followed}: it is left out",
                                     reference.name, export.spec.environment
                                 );
-                                problems.push((Reason::InvalidSpec, problem));
+                                fault(Reason::InvalidSpec, sentence, false);
                             }
                         }
                         Some(DeserializeGuard(Err(error))) => {
                             let name = &reference.name;
-                            let problem =
+                            let sentence =
                                 format!("FliptSnapshotExport {namespace}/{name} cannot be read: {error}");
-                            problems.push((Reason::ReferenceNotFound, problem));
+                            fault(Reason::ReferenceNotFound, sentence, false);
                         }
                         None => {
-                            let problem =
+                            let sentence =
                                 format!("there is no FliptSnapshotExport {namespace}/{}", reference.name);
-                            problems.push((Reason::ReferenceNotFound, problem));
+                            fault(Reason::ReferenceNotFound, sentence, true);
                         }
                     }
                 }
@@ -262,7 +272,7 @@ impl Profiles {
             }
         }
         let environment = environment.unwrap_or_else(|| flipt_model::DEFAULT_ENVIRONMENT.to_owned());
-        (Profile { name: name.to_owned(), spec: spec.clone(), sources, environment }, problems)
+        (Profile { name: name.to_owned(), spec: spec.clone(), sources, environment }, faults)
     }
 }
 

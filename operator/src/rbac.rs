@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::settings::Settings;
+use crate::{leader::LEASE, settings::Settings};
 
 /// Where a rule holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,6 +231,16 @@ const RULES: &[Rule] = &[
         &["get", "create", "patch", "update"],
         "one replica writes",
     ),
+    named(
+        rule(
+            Scope::Own,
+            "coordination.k8s.io",
+            &["leases"],
+            &["delete"],
+            "without which its owners cannot be changed everywhere",
+        ),
+        &[LEASE],
+    ),
     rule(Scope::Own, "events.k8s.io", &["events"], &["create", "patch"], "tells what happens"),
     named(
         rule(
@@ -284,7 +294,23 @@ const RULES: &[Rule] = &[
         &["get", "create", "update"],
         "takes the Lease, so that no operator puts back what is released",
     ),
-    rule(Scope::UninstallOwn, "", &["pods"], &["list"], "the operators, with whose last pod the Lease goes"),
+    named(
+        rule(
+            Scope::UninstallOwn,
+            "coordination.k8s.io",
+            &["leases"],
+            &["delete"],
+            "without which its owners cannot be changed everywhere",
+        ),
+        &[LEASE],
+    ),
+    rule(
+        Scope::UninstallOwn,
+        "",
+        &["pods"],
+        &["list"],
+        "the operators, with the last of which the Lease goes",
+    ),
     named(
         rule(
             Scope::Uninstall,

@@ -40,8 +40,8 @@ const DELETION: Duration = Duration::from_secs(35);
 /// The operator notices within this time that somebody else holds the Lease, and has stopped writing.
 const STEPPING_DOWN: Duration = Duration::from_secs(8);
 
-/// So long after that nobody else takes the Lease: enough to delete the operator's Deployment. It goes before, with the
-/// last pod of those operators.
+/// So long after that nobody else takes the Lease: enough to delete the operator's Deployment. The Lease itself is gone
+/// before, with the last of those operators.
 const LEASE_SECONDS: i32 = 60;
 
 /// Pause between two looks.
@@ -70,7 +70,7 @@ fn kinds() -> [ApiResource; 7] {
 /// # Expected flow
 /// 1. The webhook configuration goes, so that no pod waits for a webhook that is not there.
 /// 2. With `purge`, the custom resources are deleted while the operator still runs, which deletes what they wrote.
-/// 3. The Lease is taken, so that no operator writes any more.
+/// 3. The Lease is taken, so that no operator writes any more. It goes with the last of them.
 /// 4. Finalizers are removed.
 /// 5. With `purge`, the kinds are deleted.
 /// 6. The ConfigMaps `flipt-trust` go.
@@ -171,17 +171,19 @@ impl Uninstalling {
     }
 
     /// Holds the Lease, so that the operator, which still runs, does not put finalizers back. The Lease belongs to the
-    /// pods that it keeps from writing: Kubernetes deletes it with the last of them, and whoever is installed then
+    /// operators that it keeps from writing: Kubernetes deletes it with the last of them, and whoever is installed then
     /// need not wait.
     async fn take_lease(&self) {
-        let owners = self.operators().await;
+        let mut owners = self.operators().await;
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         let mut held_before = true;
         for _ in 0..5 {
             let now = MicroTime(Timestamp::now());
+            // Nobody is kept from anything if there are none.
+            let seconds = if owners.as_ref().is_some_and(Vec::is_empty) { 1 } else { LEASE_SECONDS };
             let spec = LeaseSpec {
                 holder_identity: Some(HOLDER.to_owned()),
-                lease_duration_seconds: Some(LEASE_SECONDS),
+                lease_duration_seconds: Some(seconds),
                 acquire_time: Some(now.clone()),
                 renew_time: Some(now),
                 ..LeaseSpec::default()
@@ -216,6 +218,8 @@ impl Uninstalling {
                 }
                 // The operator renewed it meanwhile.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
+                // Clusters may ask for more rights of who names owners (OwnerReferencesPermissionEnforcement).
+                Err(kube::Error::Api(status)) if status.code == 403 && owners.is_some() => owners = None,
                 Err(error) => {
                     unless_gone("Lease", &error);
                     return;
@@ -225,20 +229,17 @@ impl Uninstalling {
         say("Lease not taken: an operator may put finalizers back");
     }
 
-    /// The pods of operators, as owners of something. `None`: there are none, or nobody says so.
+    /// The operators as owners of something; `None`: nobody says which there are.
     async fn operators(&self) -> Option<Vec<OwnerReference>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.settings.namespace);
         let account = format!("spec.serviceAccountName={}", self.settings.service_account);
-        let found = match pods.list(&ListParams::default().fields(&account)).await {
-            Ok(found) => found.items,
+        match pods.list(&ListParams::default().fields(&account)).await {
+            Ok(found) => Some(owners(&found.items, &self.settings.pod_name)),
             Err(error) => {
                 unless_gone("pods of operators", &error);
-                return None;
+                None
             }
-        };
-        let owners: Vec<OwnerReference> =
-            found.iter().filter(|pod| pod.name_any() != self.settings.pod_name).filter_map(owner).collect();
-        (!owners.is_empty()).then_some(owners)
+        }
     }
 
     /// Removes our finalizer from all resources of a kind. Those of others stay.
@@ -319,19 +320,34 @@ impl Uninstalling {
     }
 }
 
-/// A pod as the owner of something; `None`: it has ended, and does nothing any more.
-fn owner(pod: &Pod) -> Option<OwnerReference> {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if matches!(phase, Some("Succeeded" | "Failed")) {
-        return None;
+/// Pods that may still do something, except this one, and what would make new ones in their place.
+fn owners(pods: &[Pod], this: &str) -> Vec<OwnerReference> {
+    let mut owners: Vec<OwnerReference> = Vec::new();
+    for pod in pods {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if pod.name_any() == this || matches!(phase, Some("Succeeded" | "Failed")) {
+            continue;
+        }
+        let maker = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+        let maker = maker.map(|owner| OwnerReference {
+            controller: None,
+            block_owner_deletion: None,
+            ..owner.clone()
+        });
+        let pod = pod.uid().map(|uid| OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            name: pod.name_any(),
+            uid,
+            ..OwnerReference::default()
+        });
+        for owner in [pod, maker].into_iter().flatten() {
+            if owners.iter().all(|known| known.uid != owner.uid) {
+                owners.push(owner);
+            }
+        }
     }
-    Some(OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        name: pod.name_any(),
-        uid: pod.uid()?,
-        ..OwnerReference::default()
-    })
+    owners
 }
 
 /// Whether it waits for the operator. What others hold is theirs to release.
@@ -343,5 +359,39 @@ fn is_held(object: &DynamicObject) -> bool {
 fn unless_gone(what: &str, error: &kube::Error) {
     if !matches!(error, kube::Error::Api(status) if status.code == 404) {
         say(&format!("{what}: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str, phase: &str, owners: Value) -> Pod {
+        let metadata = json!({ "name": name, "uid": format!("uid-of-{name}"), "ownerReferences": owners });
+        serde_json::from_value(json!({ "metadata": metadata, "status": { "phase": phase } })).unwrap()
+    }
+
+    #[test]
+    fn the_lease_belongs_to_all_operators_and_to_what_makes_them() {
+        let set = json!([{
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "operator", "uid": "set", "controller": true,
+            "blockOwnerDeletion": true,
+        }]);
+        let pods = [
+            pod("one", "Running", set.clone()),
+            pod("two", "Pending", set),
+            pod("evicted", "Failed", json!([])),
+            pod("this", "Running", json!([])),
+        ];
+        let owners = owners(&pods, "this");
+        let uids: Vec<&str> = owners.iter().map(|owner| owner.uid.as_str()).collect();
+        assert_eq!(uids, ["uid-of-one", "set", "uid-of-two"]);
+        // Nobody who is deleted has to wait for the Lease.
+        assert!(
+            owners.iter().all(|owner| owner.block_owner_deletion.is_none() && owner.controller.is_none())
+        );
+        assert_eq!((owners[1].api_version.as_str(), owners[1].kind.as_str()), ("apps/v1", "ReplicaSet"));
     }
 }

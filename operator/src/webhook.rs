@@ -3,7 +3,7 @@
 //! It never says no. What goes wrong here is a warning to whoever creates the pod, which then starts as it is.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flipt_injector::{Outcome, Settings as InjectionSettings, SkipReason, inject, profile_name};
+use futures::FutureExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::{Value, json};
 
@@ -34,8 +35,9 @@ const GATE: &str = "profiles";
 /// Longest review. The API server's own limit of an object is 1.5 MiB, and a review has it once.
 const BODY: usize = 4 * 1024 * 1024;
 /// Longest time for a review to arrive. The API server itself waits 5 s for the answer.
-const READ: Duration = Duration::from_secs(4);
-/// Longest wait for a profile that a pod names and nobody here knows. It may have been created just before.
+const READ: Duration = Duration::from_secs(3);
+/// Longest wait for what a pod needs and nobody here knows: it may have been created just before. The chart lets the API
+/// server wait longer.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Longest time for open requests to end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -89,6 +91,19 @@ struct Webhook {
     settings: InjectionSettings,
 }
 
+impl Webhook {
+    async fn answer(&self, review: &Review) -> Answer {
+        let found = match &review.pod {
+            Some(pod) => {
+                let name = profile_name(pod);
+                Some((pod, self.profiles.find_within(SETTLE, &review.namespace, name).await))
+            }
+            None => None,
+        };
+        answer(review, found, &self.settings)
+    }
+}
+
 /// What an answer is made of, and what is said about it elsewhere.
 struct Answer {
     body: Value,
@@ -107,16 +122,9 @@ async fn mutate(State(webhook): State<Arc<Webhook>>, request: Request<Body>) -> 
     let Some(review) = Review::read(&body) else {
         return refusal(StatusCode::BAD_REQUEST, "this is no AdmissionReview of admission.k8s.io/v1");
     };
-    let found = match &review.pod {
-        Some(pod) => {
-            let name = profile_name(pod);
-            Some((pod, webhook.profiles.find_within(SETTLE, &review.namespace, name).await))
-        }
-        None => None,
-    };
     // Whatever this pod is: it may start.
-    let answer = catch_unwind(AssertUnwindSafe(|| answer(&review, found, &webhook.settings)))
-        .unwrap_or_else(|_| failed(&review));
+    let answer = AssertUnwindSafe(webhook.answer(&review)).catch_unwind().await;
+    let answer = answer.unwrap_or_else(|_| failed(&review));
     let metrics = &webhook.context.metrics;
     metrics.injections.with_label_values(&[answer.result, answer.reason]).inc();
     metrics.injection_duration.observe(started.elapsed().as_secs_f64());

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Profiles, injection_settings};
+use super::{Fault, Profiles, injection_settings};
 use crate::{
     context::{Context, FIELD_MANAGER},
     malformed,
@@ -54,7 +54,7 @@ struct Report {
     generation: Option<i64>,
     status: Option<FliptSidecarProfileStatus>,
     profile: Profile,
-    faults: Vec<(Reason, String)>,
+    faults: Vec<Fault>,
 }
 
 /// Reports until the term ends.
@@ -246,9 +246,9 @@ fn status(
     status.outdated_pods = Some(counts.outdated);
     let (ready, reason, message) = match report.faults.first() {
         None => (true, Reason::Synced, "pods get sidecars of this profile".to_owned()),
-        Some((reason, _)) => {
-            let all: Vec<&str> = report.faults.iter().map(|(_, fault)| fault.as_str()).collect();
-            (false, *reason, all.join("; "))
+        Some(first) => {
+            let all: Vec<&str> = report.faults.iter().map(|fault| fault.sentence.as_str()).collect();
+            (false, first.reason, all.join("; "))
         }
     };
     condition::set(

@@ -6,6 +6,8 @@
 mod changes_reach_pods;
 mod keeps_a_thousand_flags;
 mod loses_a_kind;
+mod pods;
+mod replaces_operators;
 mod rotates_certificates;
 mod serves_through_outages;
 

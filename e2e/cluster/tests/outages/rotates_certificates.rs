@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use flipt_e2e::{until, until_some};
-use flipt_e2e_cluster::{app, in_namespace, kubectl, kubectl_with, release};
+use flipt_e2e_cluster::{in_namespace, kubectl, release};
 use serde_json::{Value, json};
+
+use crate::pods::create_pods;
 
 const PODS: usize = 1_000;
 
@@ -61,28 +63,6 @@ async fn begin() -> String {
     until_some("there is a certificate", Duration::from_secs(60), phase).await.unwrap().0
 }
 
-/// Creates pods one after the other, as a dry run, and counts those without a sidecar.
-async fn create(namespace: &str, pods: usize) -> usize {
-    let template = app::template("many", namespace, "serve");
-    let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });
-    let mut missed = 0;
-    for first in (0..pods).step_by(20) {
-        let mut batch = String::new();
-        for number in first..(first + 20).min(pods) {
-            pod["metadata"]["name"] = format!("many-{number}").into();
-            batch += &format!("{pod}\n---\n");
-        }
-        // Printed for each pod.
-        let path = "jsonpath={.spec.initContainers[0].name}{\"\\n\"}";
-        let arguments =
-            ["create", "--dry-run=server", "--output", path, "--namespace", namespace, "--filename", "-"];
-        let (printed, _) = kubectl_with(&arguments, &batch).await.unwrap();
-        let injected = printed.matches("flipt-sidecar").count();
-        missed += (first + 20).min(pods) - first - injected.min(20);
-    }
-    missed
-}
-
 #[tokio::test]
 async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed() {
     in_namespace(|client, namespace| async move {
@@ -96,7 +76,7 @@ async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed(
         let mut served = vec![first];
         while created < PODS || served.len() < 3 {
             assert_eq!(
-                create(&namespace, 100).await,
+                create_pods(&namespace, 100).await,
                 0,
                 "after {created} pods and {} certificates",
                 served.len()
@@ -117,29 +97,6 @@ async fn no_pod_of_a_thousand_misses_its_sidecar_while_certificates_are_renewed(
             began.elapsed().as_secs_f64(),
             served.len()
         );
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn no_pod_misses_its_sidecar_while_operators_are_replaced() {
-    in_namespace(|client, namespace| async move {
-        release::install(&client).await;
-        release::make_whole().await.unwrap();
-        let deployment = ["deployment/flipt-operator", "--namespace", release::SYSTEM];
-        let mut created = 0;
-        for _ in 0..2 {
-            kubectl(&[&["rollout", "restart"], &deployment[..]].concat()).await.unwrap();
-            let began = Instant::now();
-            // New pods come one after the other, and old ones end slowly.
-            while began.elapsed() < Duration::from_secs(45) {
-                let without = create(&namespace, 20).await;
-                assert_eq!(without, 0, "{:.1} s after the restart", began.elapsed().as_secs_f64());
-                created += 20;
-            }
-            kubectl(&[&["rollout", "status", "--timeout", "90s"], &deployment[..]].concat()).await.unwrap();
-        }
-        println!("{created} pods created while operators were replaced twice: 0 without a sidecar");
     })
     .await;
 }
@@ -179,7 +136,7 @@ async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() 
                 || (phase().await.unwrap().0 == before && began.elapsed() < Duration::from_secs(150))
             {
                 let at_the_kill = began.elapsed() < PROXY_LAG;
-                let without = create(&namespace, 20).await;
+                let without = create_pods(&namespace, 20).await;
                 if at_the_kill {
                     (created, missed) = (created + 20, missed + without);
                 } else {
@@ -199,7 +156,7 @@ async fn a_leader_that_dies_in_any_phase_leaves_a_certificate_that_is_trusted() 
         end_leader(false).await;
         let ended = Instant::now();
         while ended.elapsed() < Duration::from_secs(20) {
-            assert_eq!(create(&namespace, 20).await, 0, "ended in good order");
+            assert_eq!(create_pods(&namespace, 20).await, 0, "ended in good order");
         }
         kubectl(&rollout).await.unwrap();
         release::upgrade(&release::chart(), &release::values()).await.unwrap();

@@ -35,6 +35,12 @@ async fn uninstall() -> (Timestamp, Timestamp) {
     })
     .await
     .unwrap();
+    until("the Lease is gone with the operators", Duration::from_secs(20), || async {
+        let lease = ["get", "leases", "--namespace", release::SYSTEM, "--output", "name"];
+        kubectl(&lease).await.is_ok_and(|listed| listed.is_empty())
+    })
+    .await
+    .unwrap();
     (began, Timestamp::now())
 }
 
