@@ -10,14 +10,23 @@ use flipt_e2e::until;
 use flipt_e2e_cluster::{Editor, in_namespace, kubectl, kubectl_apply, kubectl_with, release};
 use serde_json::Value;
 
-const FLAGS: usize = 1_000;
+/// How many: a thousand, or `FLAGS=10000`.
+fn how_many() -> usize {
+    std::env::var("FLAGS").map_or(1_000, |number| number.parse().expect("FLAGS is a number"))
+}
 
-fn flags(namespace: &str) -> String {
+/// How long so many may take, if a thousand may take so many seconds.
+fn patience(flags: usize, seconds: u64) -> Duration {
+    Duration::from_secs(seconds * flags.div_ceil(1_000) as u64)
+}
+
+/// Manifests of these flags, and of the namespace that they are in.
+fn flags(namespace: &str, numbers: std::ops::Range<usize>) -> String {
     let mut text = format!(
         "apiVersion: flipt.io/v1alpha1\nkind: FliptNamespace\nmetadata: {{ name: {namespace} }}\n\
          spec: {{ serverRef: {{ name: main, namespace: flipt-system }} }}\n"
     );
-    for number in 0..FLAGS {
+    for number in numbers {
         write!(
             text,
             "---\napiVersion: flipt.io/v1alpha1\nkind: FliptFlag\nmetadata: {{ name: flag-{number} }}\nspec: {{ serverRef: \
@@ -58,16 +67,19 @@ async fn a_thousand_flags_are_kept_without_a_needless_write() {
         release::install(&client).await;
         release::make_whole().await.unwrap();
         let editor = Editor::new(&client).await.unwrap();
+        let count = how_many();
         let began = Instant::now();
-        kubectl_apply(&namespace, &flags(&namespace)).await.unwrap();
-        println!("kubectl apply of {FLAGS} flags took {:.1} s", began.elapsed().as_secs_f64());
-        until("all flags are ready", Duration::from_secs(180), || async {
+        for first in (0..count).step_by(1_000) {
+            kubectl_apply(&namespace, &flags(&namespace, first..(first + 1_000).min(count))).await.unwrap();
+        }
+        println!("kubectl apply of {count} flags took {:.1} s", began.elapsed().as_secs_f64());
+        until("all flags are ready", patience(count, 180), || async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            listed(&namespace).await.1 == FLAGS
+            listed(&namespace).await.1 == count
         })
         .await
         .unwrap();
-        println!("{FLAGS} flags are Ready {:.1} s after kubectl apply began", began.elapsed().as_secs_f64());
+        println!("{count} flags are Ready {:.1} s after kubectl apply began", began.elapsed().as_secs_f64());
 
         let (before, _) = listed(&namespace).await;
         let revision_before = revision(&editor).await;
@@ -87,9 +99,9 @@ async fn a_thousand_flags_are_kept_without_a_needless_write() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         let (after, ready) = listed(&namespace).await;
         let touched = before.iter().filter(|(name, version)| after.get(*name) != Some(version)).count();
-        assert_eq!((touched, ready), (0, FLAGS), "objects were written by a restart");
+        assert_eq!((touched, ready), (0, count), "objects were written by a restart");
         assert_eq!(revision(&editor).await, revision_before, "the server was written to by a restart");
-        println!("operator restart: 0 writes to {FLAGS} objects, 0 to the server");
+        println!("operator restart: 0 writes to {count} objects, 0 to the server");
 
         // Somebody changes a flag behind everybody's back, in the server's pod: all is exported, changed, and imported.
         let program = |arguments: &[&'static str]| {
@@ -109,7 +121,7 @@ async fn a_thousand_flags_are_kept_without_a_needless_write() {
         let (before, after) = document.split_at(flag);
         let changed = format!("{before}{}", after.replacen("enabled: true", "enabled: false", 1));
         kubectl_with(&program(&["import", "--drop", "--yes", "--stdin"]), &changed).await.unwrap();
-        until("the drift is undone", Duration::from_secs(60), || async {
+        until("the drift is undone", patience(count, 60), || async {
             let flag = editor.flag(&namespace, "flag-7").await.unwrap();
             flag["enabled"] == true
         })
@@ -124,14 +136,15 @@ async fn a_thousand_flags_are_kept_without_a_needless_write() {
         .unwrap();
 
         let began = Instant::now();
-        kubectl(&["delete", "fliptflags", "--all", "--namespace", &namespace, "--wait=false"]).await.unwrap();
-        until("all flags are gone", Duration::from_secs(240), || async {
+        let all = format!("/apis/flipt.io/v1alpha1/namespaces/{namespace}/fliptflags");
+        kubectl(&["delete", "--raw", &all]).await.unwrap();
+        until("all flags are gone", patience(count, 240), || async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             listed(&namespace).await.0.is_empty()
         })
         .await
         .unwrap();
-        println!("deleting {FLAGS} flags took {:.1} s", began.elapsed().as_secs_f64());
+        println!("deleting {count} flags took {:.1} s", began.elapsed().as_secs_f64());
         let path = format!("/api/v1/namespaces/{namespace}/flags");
         let left = editor.done("GET", &path, &Value::Null).await.unwrap();
         assert_eq!(left["totalCount"], 0, "{left}");

@@ -6,6 +6,27 @@ use flipt_e2e_cluster::{kubectl, release};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+/// Whether a line of a log tells that something was forbidden. Digests and sizes have digits of their own.
+fn tells_of_refusal(line: &str) -> bool {
+    let mut words =
+        line.split_whitespace().map(|word| word.trim_matches(|sign: char| !sign.is_alphanumeric()));
+    line.to_lowercase().contains("forbidden") || words.any(|word| word == "403")
+}
+
+#[test]
+fn a_refusal_is_told_from_a_digest() {
+    for line in
+        ["the server answered 403: no", "the server answered (403)", "pods is forbidden: User", "Forbidden"]
+    {
+        assert!(tells_of_refusal(line), "{line}");
+    }
+    for line in
+        [r#"{"snapshot.digest":"sha256:e403ef9c","snapshot.size_bytes":403}"#, "1403 pods, 4031 flags"]
+    {
+        assert!(!tells_of_refusal(line), "{line}");
+    }
+}
+
 /// Called by the last test, after everything else has run. While a release is removed, its roles go before its pods have
 /// ended: what they ask for between these times does not count.
 pub(crate) async fn nothing_was_forbidden(removals: &[(Timestamp, Timestamp)]) {
@@ -22,12 +43,7 @@ pub(crate) async fn nothing_was_forbidden(removals: &[(Timestamp, Timestamp)]) {
             "--all-containers",
         ];
         let log = kubectl(&arguments).await.unwrap();
-        let refused: Vec<&str> = log
-            .lines()
-            .filter(|line| {
-                line.contains("403") || line.contains("Forbidden") || line.contains("is forbidden")
-            })
-            .collect();
+        let refused: Vec<&str> = log.lines().filter(|line| tells_of_refusal(line)).collect();
         assert!(refused.is_empty(), "{component}: {refused:#?}");
     }
     let Some(folder) = std::env::var_os("CLUSTER_LOGS") else {
