@@ -248,7 +248,12 @@ async fn changes_made_while_s3_was_away_arrive_when_it_is_back() {
     })
     .await
     .unwrap();
-    assert!(server.logs().contains("snapshots are published again"));
+    // The object is there, and read, a moment before the server says so.
+    until("the publisher has said so", PATIENCE, || async {
+        server.logs().contains("snapshots are published again")
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
