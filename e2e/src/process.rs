@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Failure, Result, until_some};
+use crate::{Failure, PATIENCE, Result, until, until_some};
 
 /// A program that runs, or ran.
 #[derive(Debug)]
@@ -93,6 +93,16 @@ impl Process {
     #[must_use]
     pub fn logs(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until the process has written `text`: what it tells of has often happened a moment before.
+    ///
+    /// # Errors
+    /// With the process's output, after [`PATIENCE`].
+    pub async fn says(&self, text: &str) -> Result<()> {
+        until(&format!("{text:?} was written"), PATIENCE, || async { self.logs().contains(text) })
+            .await
+            .map_err(|failure| Failure::new(format!("{failure}; the output:\n{}", self.logs())))
     }
 
     /// Waits until `check` answers true; fails early if the process ends.

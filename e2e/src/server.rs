@@ -141,6 +141,14 @@ impl Server {
         self.process.logs()
     }
 
+    /// Waits until it has written `text`.
+    ///
+    /// # Errors
+    /// With all that it has written, after [`PATIENCE`](crate::PATIENCE).
+    pub async fn says(&self, text: &str) -> Result<()> {
+        self.process.says(text).await
+    }
+
     /// Folder with its database and its log.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -234,6 +234,14 @@ impl Sidecar {
         self.process.logs()
     }
 
+    /// Waits until it has written `text`.
+    ///
+    /// # Errors
+    /// With all that it has written, after [`PATIENCE`](crate::PATIENCE).
+    pub async fn says(&self, text: &str) -> Result<()> {
+        self.process.says(text).await
+    }
+
     /// Address of evaluation over HTTP with this path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

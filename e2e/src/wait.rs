@@ -33,6 +33,19 @@ pub async fn until<F: Future<Output = bool>>(
 pub async fn until_some<T, F: Future<Output = Option<T>>>(
     what: &str,
     patience: Duration,
+    look: impl FnMut() -> F,
+) -> Result<T> {
+    look_until(what, patience, PAUSE, look).await
+}
+
+/// Looks again and again, with a pause between two looks, until there is a value, and answers it.
+///
+/// # Errors
+/// As [`until`].
+pub async fn look_until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    patience: Duration,
+    pause: Duration,
     mut look: impl FnMut() -> F,
 ) -> Result<T> {
     let start = Instant::now();
@@ -43,6 +56,6 @@ pub async fn until_some<T, F: Future<Output = Option<T>>>(
         if start.elapsed() > patience {
             return Err(Failure::new(format!("waited {} s in vain until {what}", patience.as_secs())));
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }

@@ -86,7 +86,7 @@ impl Ground {
         assert_eq!(self.sidecar.probe("/readyz").await, Ok(200));
         let polls = format!("flipt_snapshot_poll_total{{result=\"{upstream}\"}}");
         assert!(self.sidecar.metric(&polls).await.unwrap() >= Some(1.0), "{polls}");
-        assert!(self.sidecar.logs().contains(upstream), "{}", self.sidecar.logs());
+        self.sidecar.says(upstream).await.unwrap();
     }
 
     /// The next change that is published is taken without a restart.

@@ -72,10 +72,6 @@ async fn becomes(server: &Server, flag: &str, value: bool) {
     .await;
 }
 
-async fn logs(server: &Server, text: &str) {
-    eventually(&format!("{text:?} is logged"), || async { server.logs().contains(text) }).await;
-}
-
 /// Evaluates without a pause until it is told to stop, and counts; every answer must be that of the flag
 /// that is always there.
 struct Load(Arc<AtomicBool>, JoinHandle<u64>);
@@ -114,13 +110,13 @@ async fn files_may_be_edited_broken_repaired_deleted_and_replaced_while_flags_ar
     becomes(&server, "switch", true).await;
 
     folder.replace("features.yml", "flags:\n- {key: switch, name: Switch}\n- {key: rock}\n");
-    logs(&server, "features.yml:3: flags.1.name").await;
+    server.says("features.yml:3: flags.1.name").await.unwrap();
     assert!(server.boolean("switch", "e").await.unwrap());
-    logs(&server, "`flipt validate` checks a folder").await;
+    server.says("`flipt validate` checks a folder").await.unwrap();
 
     folder.replace("features.yml", &document(false));
     becomes(&server, "switch", false).await;
-    logs(&server, "flag state can be loaded again").await;
+    server.says("flag state can be loaded again").await.unwrap();
 
     let more = "flags: [{key: more, name: More, type: BOOLEAN_FLAG_TYPE, enabled: true}]\n";
     folder.replace("more.features.yaml", more);
@@ -160,12 +156,12 @@ async fn a_folder_that_goes_away_and_comes_back_is_taken_up_again() {
     let load = Load::on(&server);
     let (here, away) = (folder.0.path().to_owned(), folder.0.path().with_extension("away"));
     fs::rename(&here, &away).unwrap();
-    logs(&server, "no such file or directory").await;
+    server.says("no such file or directory").await.unwrap();
     fs::write(away.join("features.yml"), document(true)).unwrap();
     fs::rename(&away, &here).unwrap();
     becomes(&server, "switch", true).await;
     load.finish().await;
-    assert!(server.logs().contains("readable again"), "{}", server.logs());
+    server.says("readable again").await.unwrap();
 }
 
 #[tokio::test]
@@ -185,7 +181,7 @@ async fn a_first_load_that_fails_ends_the_start_with_file_line_and_remedy() {
         .await;
         assert_eq!(server.process().exit_status().unwrap().code(), Some(1));
         for text in texts {
-            assert!(server.logs().contains(text), "{text:?} is missing in: {}", server.logs());
+            server.says(text).await.unwrap();
         }
     }
 }

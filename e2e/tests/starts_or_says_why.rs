@@ -239,9 +239,7 @@ async fn a_missing_bucket_is_named_by_server_and_sidecar_and_neither_ends() {
     let place = s3.at("flags/prod");
     let mut server =
         Server::start(ServerOptions::new().publish_to(&place).with_env(s3.credentials())).await.unwrap();
-    until("the server says so", PATIENCE, || async { server.logs().contains("snapshot not published") })
-        .await
-        .unwrap();
+    server.says("snapshot not published").await.unwrap();
     let logs = server.logs();
     assert!(logs.contains("s3://flags/prod") && logs.contains("does not exist"), "{logs}");
     let flag = json!({ "key": "on", "name": "On", "type": "BOOLEAN_FLAG_TYPE", "enabled": true });
@@ -279,9 +277,7 @@ async fn wrong_credentials_are_named_by_server_and_sidecar_and_never_printed() {
     let server = Server::start(ServerOptions::new().publish_to(&place).with_env(s3.wrong_credentials()))
         .await
         .unwrap();
-    until("the server says so", PATIENCE, || async { server.logs().contains("snapshot not published") })
-        .await
-        .unwrap();
+    server.says("snapshot not published").await.unwrap();
     let logs = server.logs();
     assert!(logs.contains("s3://flags/prod") && logs.contains("credentials are not accepted"), "{logs}");
     assert_eq!(flipt_e2e::http::get(server.url("/health")).await.unwrap().status, 200);
@@ -306,9 +302,7 @@ async fn an_endpoint_that_nobody_listens_at_is_named() {
     let s3 = S3::start(&[]).await.unwrap();
     let server =
         Server::start(ServerOptions::new().publish_to(&place).with_env(s3.credentials())).await.unwrap();
-    until("the server says so", PATIENCE, || async { server.logs().contains("cannot be reached") })
-        .await
-        .unwrap_or_else(|failure| panic!("{failure}\n{}", server.logs()));
+    server.says("cannot be reached").await.unwrap();
     assert!(server.logs().contains("s3://flags"), "{}", server.logs());
 }
 

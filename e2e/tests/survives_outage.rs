@@ -236,11 +236,7 @@ async fn changes_made_while_s3_was_away_arrive_when_it_is_back() {
     let off = json!({ "name": "checkout", "enabled": false });
     server.change("PUT", &format!("{FLAGS}/checkout"), off).await.unwrap();
     assert_eq!(server.boolean("checkout", "e").await, Ok(false));
-    until("the publisher has noticed", PATIENCE, || async {
-        server.logs().contains("snapshot not published")
-    })
-    .await
-    .unwrap();
+    server.says("snapshot not published").await.unwrap();
     assert_eq!(sidecar.boolean("checkout", "e").await, Ok(true));
     s3.restart().await.unwrap();
     until("the change has arrived", Duration::from_secs(40), || async {
@@ -249,11 +245,7 @@ async fn changes_made_while_s3_was_away_arrive_when_it_is_back() {
     .await
     .unwrap();
     // The object is there, and read, a moment before the server says so.
-    until("the publisher has said so", PATIENCE, || async {
-        server.logs().contains("snapshots are published again")
-    })
-    .await
-    .unwrap();
+    server.says("snapshots are published again").await.unwrap();
 }
 
 #[tokio::test]
@@ -295,7 +287,7 @@ async fn a_damaged_cache_is_passed_over_and_replaced() {
     .await
     .unwrap();
     assert_eq!(status["source"], "s3");
-    assert!(sidecar.logs().contains("cached snapshot not usable"), "{}", sidecar.logs());
+    sidecar.says("cached snapshot not usable").await.unwrap();
     until("the cache is whole again", PATIENCE, || async {
         folder.join("current.json").exists() && std::fs::read(object).is_ok_and(|bytes| bytes != DAMAGE)
     })
