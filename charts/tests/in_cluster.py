@@ -99,7 +99,8 @@ class InCluster(unittest.TestCase):
         rules = [item for item in rules if item["metadata"]["name"] == "flipt-operator"]
         kubectl("apply", "--server-side", "--filename", "-", objects=rules)
         self.addCleanup(kubectl, "delete", "--filename", "-", objects=rules)
-        kubectl(*patch, operator)
+        # So does a role.
+        until_accepted(lambda: kubectl(*patch, operator))
 
     def test_a_release_is_installed_upgraded_and_removed(self):
         values = next(path for path in VALUES if path.stem == "ephemeral")
@@ -160,6 +161,16 @@ class InCluster(unittest.TestCase):
 
 # A certificate in base64 that the API server takes for one.
 CA = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJkVENDQVJ1Z0F3SUJBZ0lVWU1DTE55M1Vqb3B6UHVjQ3c2ZGpQY1pjRjRBd0NnWUlLb1pJemowRUF3SXcKRHpFTk1Bc0dBMVVFQXd3RWRHVnpkREFnRncweU5qRXhNamt4TkRVd01EZGFHQTh5TVRJMk1URXdOVEUwTlRBdwpOMW93RHpFTk1Bc0dBMVVFQXd3RWRHVnpkREJaTUJNR0J5cUdTTTQ5QWdFR0NDcUdTTTQ5QXdFSEEwSUFCRjZsCkdiblBnQ0RxMldYMlluNTNESTYwS01VVWNJK0U5bzlncGx0WCtkdXVIL0lHYUVpZm96ZjhjYWtBS0hKZ2RzbXEKTkFDeXc0SFAzKzRPVHhSczVndWpVekJSTUIwR0ExVWREZ1FXQkJTNzVEWmI3MzBETlIxVzZmTmlmbDZQSHh5Swp1akFmQmdOVkhTTUVHREFXZ0JTNzVEWmI3MzBETlIxVzZmTmlmbDZQSHh5S3VqQVBCZ05WSFJNQkFmOEVCVEFECkFRSC9NQW9HQ0NxR1NNNDlCQU1DQTBnQU1FVUNJRGVGY1g2T0IzL1djL0t5L3NoUFNObmJPcGpjRzRYdFBaRXQKZkNXVHdEckpBaUVBbi9NdFMxckxNL2VBZHhmUWEzYTdVam9CdkZ5SzBlVXlXcG1mOEtRYjROMD0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo="
+
+
+def until_accepted(call):
+    for _ in range(100):
+        try:
+            return call()
+        except Refused as refused:
+            last = refused
+        time.sleep(0.2)
+    raise last
 
 
 def until_refused(message, call):

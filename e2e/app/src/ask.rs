@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 
 use crate::Settings;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How slow the slowest was is told apart; a pod may stand still for a while on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the sidecar is asked.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,20 +1,17 @@
 //! An application in a pod that evaluates flags on localhost.
 
-use std::time::Duration;
-
 use flipt_e2e::{Failure, Result, http, until_some};
 use kube::Client;
 use serde_json::{Value, json};
 
 use crate::{
     reach::{Reached, reach, ready_pod},
+    wait::PATIENCE,
     workload::{apply, pod_spec},
 };
 
 /// Image of the application.
 pub const IMAGE: &str = "localhost/flipt-e2e-app:test";
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An application that runs.
 #[derive(Debug)]

@@ -1,9 +1,15 @@
 //! Outages of the cluster's own daemons. Only a cluster of `make e2e` can have them.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, io::Write as _, path::PathBuf};
 
 use flipt_e2e::{Failure, Result};
+use k8s_openapi::jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{kubectl, wait::until};
+
+/// File with the outages that are over: when each began and ended.
+const OVER: &str = "outages";
 
 /// Folder by which the daemons of the cluster are told to stay away.
 ///
@@ -27,6 +33,7 @@ pub fn cluster_is_ours() -> bool {
 #[derive(Debug)]
 pub struct Outage {
     mark: PathBuf,
+    began: Timestamp,
 }
 
 impl Outage {
@@ -39,7 +46,7 @@ impl Outage {
         let failed = |error: std::io::Error| Failure::new(format!("stopping {daemon}: {error}"));
         let mark = control.join(format!("{daemon}.stop"));
         fs::write(&mark, "").map_err(failed)?;
-        let outage = Self { mark };
+        let outage = Self { mark, began: Timestamp::now() };
         let process = fs::read_to_string(control.join(format!("{daemon}.pid"))).map_err(failed)?;
         let process = process.trim().parse().ok().and_then(Pid::from_raw);
         let process = process.ok_or_else(|| Failure::new(format!("{daemon} has no process")))?;
@@ -48,8 +55,37 @@ impl Outage {
         Ok(outage)
     }
 
-    /// Lets the daemon come back.
-    pub fn end(self) {}
+    /// Lets the daemon come back, and waits until the API server is ready.
+    ///
+    /// # Errors
+    /// If it is not in time.
+    pub async fn end(self) -> Result<()> {
+        let began = self.began;
+        drop(self);
+        until("the API server is ready", || async { kubectl(&["get", "--raw", "/readyz"]).await.is_ok() })
+            .await?;
+        let failed = |error: std::io::Error| Failure::new(format!("writing down an outage: {error}"));
+        let over = fs::OpenOptions::new().create(true).append(true).open(control()?.join(OVER));
+        writeln!(over.map_err(failed)?, "{began} {}", Timestamp::now()).map_err(failed)
+    }
+}
+
+/// When daemons were away, also for test programs before this one. An API server that comes back answers a moment before
+/// it knows all roles, and refuses what it does not know of.
+///
+/// # Panics
+/// If what was written down is not readable.
+#[must_use]
+pub fn outages() -> Vec<(Timestamp, Timestamp)> {
+    let over = control().and_then(|control| {
+        fs::read_to_string(control.join(OVER)).map_err(|error| Failure::new(error.to_string()))
+    });
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    over.unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(from, to)| (time(from), time(to)))
+        .collect()
 }
 
 impl Drop for Outage {
@@ -58,6 +94,3 @@ impl Drop for Outage {
         let _ = fs::remove_file(&self.mark);
     }
 }
-
-/// How long a daemon may take to be back.
-pub const DAEMON_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,7 +1,6 @@
 //! The custom resources of the product, in place in the cluster.
 
 use flipt_crds::manifests;
-use flipt_e2e::until;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client,
@@ -9,11 +8,9 @@ use kube::{
     core::GroupVersionKind,
 };
 use serde_json::Value;
-use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// How long the API server may take to serve a new kind.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::until;
 
 /// Marks definitions that `make e2e` installed, and removes before the chart brings its own.
 const LABEL: &str = "flipt.io/e2e";
@@ -47,7 +44,7 @@ async fn install(client: Client) {
             .patch(&name, &patch, &Patch::Apply(&definition))
             .await
             .unwrap_or_else(|error| panic!("the API server refuses {name}: {error}"));
-        until(&format!("{name} is served"), PATIENCE, || async {
+        until(&format!("{name} is served"), || async {
             let definition = definitions.get(&name).await.unwrap();
             let conditions = definition.status.and_then(|status| status.conditions).unwrap_or_default();
             let says = |type_: &str| {

@@ -6,14 +6,15 @@ use flipt_e2e::Result;
 
 use crate::program::{run, run_loudly};
 
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// Longer than `kubectl` waits for anything by itself.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// What `kubectl` prints.
 ///
 /// # Errors
 /// If it is not there, does not end in time, or fails; then with what it says.
 pub async fn kubectl(arguments: &[&str]) -> Result<String> {
-    run("kubectl", arguments, "", TIMEOUT).await
+    run("kubectl", arguments, "", LONGEST).await
 }
 
 /// Applies manifests in YAML by server-side apply, as people with a folder of manifests do.
@@ -22,7 +23,7 @@ pub async fn kubectl(arguments: &[&str]) -> Result<String> {
 /// As [`kubectl`].
 pub async fn kubectl_apply(namespace: &str, manifests: &str) -> Result<String> {
     let arguments = ["apply", "--server-side", "--namespace", namespace, "--filename", "-"];
-    run("kubectl", &arguments, manifests, TIMEOUT).await
+    run("kubectl", &arguments, manifests, LONGEST).await
 }
 
 /// What `kubectl` prints, and what it says beside it, such as warnings; with this input.
@@ -30,5 +31,5 @@ pub async fn kubectl_apply(namespace: &str, manifests: &str) -> Result<String> {
 /// # Errors
 /// As [`kubectl`].
 pub async fn kubectl_with(arguments: &[&str], input: &str) -> Result<(String, String)> {
-    run_loudly("kubectl", arguments, input, TIMEOUT).await
+    run_loudly("kubectl", arguments, input, LONGEST).await
 }

@@ -2,12 +2,14 @@
 
 use std::panic::resume_unwind;
 
-use k8s_openapi::api::core::v1::{Event, Namespace};
+use k8s_openapi::api::core::v1::{Event, Namespace, ServiceAccount};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, PostParams},
 };
 use serde_json::json;
+
+use crate::wait::until;
 
 /// Runs a test in a new namespace, which Pod Security holds to its strictest level, and deletes it afterwards,
 /// whatever becomes of the test. Of a test that fails, the events are shown.
@@ -27,6 +29,7 @@ pub async fn in_namespace<F: Future<Output = ()> + Send + 'static>(test: impl Fn
     }));
     let namespace = namespaces.create(&PostParams::default(), &namespace.unwrap()).await.unwrap();
     let name = namespace.metadata.name.unwrap();
+    wait_for_account(&client, &name).await;
 
     // In a task of its own, so that a panic is caught.
     let outcome = tokio::spawn(test(client.clone(), name.clone())).await;
@@ -39,6 +42,18 @@ pub async fn in_namespace<F: Future<Output = ()> + Send + 'static>(test: impl Fn
         resume_unwind(panic.into_panic());
     }
     deleted.unwrap();
+}
+
+/// Waits until a new namespace has its service account, without which it takes no pods.
+///
+/// # Panics
+/// If it has none in time.
+pub async fn wait_for_account(client: &Client, namespace: &str) {
+    let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
+    let there = until("the namespace has a service account", || async {
+        accounts.get_opt("default").await.is_ok_and(|account| account.is_some())
+    });
+    there.await.unwrap();
 }
 
 async fn show_events(client: &Client, namespace: &str) {

@@ -1,8 +1,6 @@
 //! A real S3 server in the cluster, with conditional writes: versitygw.
 
-use std::time::Duration;
-
-use flipt_e2e::{Failure, Result, until};
+use flipt_e2e::{Failure, Result};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -10,6 +8,7 @@ use tokio::sync::OnceCell;
 use crate::{
     kubectl,
     volume::give_volume,
+    wait::until,
     workload::{apply, pod_spec, wait_until_available},
 };
 
@@ -75,7 +74,7 @@ async fn start(client: &Client) -> Result<()> {
     }
     wait_until_available(client, STORE_NAMESPACE, "s3").await?;
     let store = store().await;
-    until("the S3 server makes its bucket", Duration::from_secs(30), || async {
+    until("the S3 server makes its bucket", || async {
         match store.create_bucket().bucket(BUCKET).send().await {
             Ok(_) => true,
             Err(error) => {

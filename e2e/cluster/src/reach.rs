@@ -1,8 +1,8 @@
 //! Ways to the ports of pods: straight in a cluster of ours, through the API server in any other.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
-use flipt_e2e::{Failure, Result, until_some};
+use flipt_e2e::{Failure, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, api::ListParams};
 use tokio::{
@@ -10,9 +10,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::daemon::cluster_is_ours;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::{
+    daemon::cluster_is_ours,
+    wait::{PATIENCE, until_some},
+};
 
 /// An address under which a port of a pod is reached while the value lives.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Reached {
 /// If none is in time.
 pub async fn ready_pod(client: &Client, namespace: &str, labels: &str) -> Result<Pod> {
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-    until_some(&format!("a pod of {labels} in {namespace} is ready"), PATIENCE, || async {
+    until_some(&format!("a pod of {labels} in {namespace} is ready"), || async {
         let list = pods.list(&ListParams::default().labels(labels)).await.ok()?;
         list.items.into_iter().find(is_ready)
     })
@@ -50,7 +51,7 @@ pub fn is_ready(pod: &Pod) -> bool {
 pub async fn reach(client: &Client, namespace: &str, pod: &str, port: u16) -> Result<Reached> {
     if cluster_is_ours() {
         let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-        let address = until_some(&format!("the pod {pod} has an address"), PATIENCE, || async {
+        let address = until_some(&format!("the pod {pod} has an address"), || async {
             pods.get(pod).await.ok()?.status?.pod_ip
         })
         .await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flipt_e2e::{Result, until};
+use flipt_e2e::Result;
 use kube::Client;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -10,11 +10,10 @@ use tokio::net::TcpStream;
 use crate::{
     app::IMAGE,
     kubectl,
+    wait::until,
     workload::{apply, pod_spec},
 };
 
-/// Each of Kubernetes' watches asks again after up to a minute, and may be told to list anew and wait as long once more.
-const PATIENCE: Duration = Duration::from_secs(240);
 const CONNECT: Duration = Duration::from_secs(2);
 
 const NAME: &str = "recovered";
@@ -23,7 +22,8 @@ const NAME: &str = "recovered";
 /// as that of the webhook. Only where the addresses of Services can be reached, as in a cluster of ours.
 ///
 /// # Errors
-/// If it takes four minutes.
+/// If it is not in time: each of Kubernetes' watches asks again after up to a minute, and may be told to list anew and wait
+/// as long once more.
 pub async fn kubernetes_recovers(client: &Client, namespace: &str) -> Result<()> {
     let labels = json!({ "app": NAME });
     let container = json!({ "name": "app", "image": IMAGE, "args": ["serve"] });
@@ -42,7 +42,7 @@ pub async fn kubernetes_recovers(client: &Client, namespace: &str) -> Result<()>
     apply(client, namespace, &service).await?;
     let path = "jsonpath={.spec.clusterIP}:8000";
     let address = kubectl(&["get", "service", NAME, "--namespace", namespace, "--output", path]).await?;
-    until("a new pod is reached through a new Service", PATIENCE, || async {
+    until("a new pod is reached through a new Service", || async {
         tokio::time::timeout(CONNECT, TcpStream::connect(&address))
             .await
             .is_ok_and(|connected| connected.is_ok())

@@ -1,16 +1,17 @@
 //! The product, as Helm installs it for its users.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use flipt_e2e::{Failure, Result, until};
+use flipt_e2e::{Failure, Result};
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::{
-    helm, kubectl, kubectl_apply,
+    app, helm, kubectl, kubectl_apply, kubectl_with,
     object_store::{self, BUCKET, STORE_ENDPOINT},
     volume::give_volume,
+    wait::{TIMEOUT, until},
 };
 
 /// Namespace of the release.
@@ -40,6 +41,8 @@ pub fn values() -> Value {
             "forcePathStyle": true, "existingSecret": "flipt-s3", "publish": true,
         },
         "export": { "enabled": true },
+        // A busy machine may stand still longer than a node does.
+        "webhook": { "timeoutSeconds": 10 },
         "profile": { "enabled": true, "spec": { "pollInterval": "5s" } },
         "server": {
             "allowedNamespaces": [{ "from": "All" }],
@@ -66,7 +69,21 @@ pub async fn install(client: &Client) {
 async fn set_up(client: &Client) -> Result<()> {
     object_store::start_object_store(client).await;
     prepare(client).await?;
-    upgrade(&chart(), &values()).await.map(|printed| println!("{printed}"))
+    println!("{}", upgrade(&chart(), &values()).await?);
+    // Helm waits for pods; the objects that the operator makes for itself come a moment later, and so does the way to it.
+    ready(SYSTEM, "fliptserver/main").await?;
+    let template = app::template("first", "default", "serve");
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"],
+    });
+    pod["metadata"]["name"] = "first".into();
+    let pod = pod.to_string();
+    until("new pods get a sidecar", || async {
+        let create =
+            ["create", "--dry-run=server", "--output", "yaml", "--namespace", "default", "--filename", "-"];
+        kubectl_with(&create, &pod).await.is_ok_and(|(created, _)| created.contains("flipt-sidecar"))
+    })
+    .await
 }
 
 /// What an administrator has ready before the installation: the namespace, held to the strictest level of Pod Security,
@@ -108,7 +125,7 @@ pub async fn upgrade(chart: &str, values: &Value) -> Result<String> {
         &file,
         "--wait",
         "--timeout",
-        "120s",
+        TIMEOUT,
     ];
     match helm(&arguments).await {
         Ok(printed) => Ok(printed),
@@ -153,7 +170,7 @@ pub async fn make_whole() -> Result<()> {
         kubectl(&["scale", "deployment", deployment, "--replicas", replicas, "--namespace", namespace])
             .await?;
         let rollout = format!("deployment/{deployment}");
-        kubectl(&["rollout", "status", &rollout, "--namespace", namespace, "--timeout", "90s"]).await?;
+        kubectl(&["rollout", "status", &rollout, "--namespace", namespace, "--timeout", TIMEOUT]).await?;
     }
     ready(SYSTEM, "fliptserver/main").await
 }
@@ -177,7 +194,7 @@ pub async fn says(namespace: &str, resource: &str, condition: &str, expected: &s
     );
     let arguments = ["get", resource, "--namespace", namespace, "--output", &path];
     let what = format!("{namespace}/{resource} says {condition}={expected}");
-    let waited = until(&what, Duration::from_secs(90), || async {
+    let waited = until(&what, || async {
         kubectl(&arguments).await.is_ok_and(|said| said.split_whitespace().any(|word| word == expected))
     })
     .await;

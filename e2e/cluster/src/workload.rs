@@ -1,8 +1,6 @@
 //! Pods of our images, started and waited for.
 
-use std::time::Duration;
-
-use flipt_e2e::{Failure, Result, until_some};
+use flipt_e2e::{Failure, Result};
 use k8s_openapi::api::{apps::v1::Deployment, batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client,
@@ -11,8 +9,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// How long a pod may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::wait::until_some;
 
 /// A pod of one container, as a namespace demands that Pod Security holds to its strictest level.
 #[must_use]
@@ -56,7 +53,7 @@ pub async fn apply(client: &Client, namespace: &str, object: &Value) -> Result<(
 /// If that does not happen in time; then with what its pods say.
 pub async fn wait_until_available(client: &Client, namespace: &str, name: &str) -> Result<()> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let available = until_some(&format!("the deployment {name} is available"), PATIENCE, || async {
+    let available = until_some(&format!("the deployment {name} is available"), || async {
         let deployment = deployments.get(name).await.ok()?;
         let wanted = deployment.spec?.replicas.unwrap_or(1);
         (deployment.status?.available_replicas == Some(wanted)).then_some(())
@@ -83,7 +80,7 @@ pub async fn run_to_end(client: &Client, namespace: &str, name: &str, pod: &Valu
     });
     apply(client, namespace, &job).await?;
     let jobs = Api::<Job>::namespaced(client.clone(), namespace);
-    let succeeded = until_some(&format!("the job {name} ends"), PATIENCE, || async {
+    let succeeded = until_some(&format!("the job {name} ends"), || async {
         let conditions = jobs.get(name).await.ok()?.status?.conditions?;
         let is = |type_: &str| {
             conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")

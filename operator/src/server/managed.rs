@@ -32,7 +32,7 @@ const HTTP: u16 = 8080;
 /// Port of gRPC, unless the configuration says otherwise.
 const GRPC: u16 = 9000;
 /// How long a pod that ends goes on taking requests.
-const DRAIN_SECONDS: u8 = 5;
+const DRAIN_SECONDS: u8 = 10;
 
 /// What has become of a server.
 pub(super) struct Run {

@@ -1,9 +1,6 @@
 //! What is deleted in the cluster is deleted in the server, in any order, and nothing is ever stuck.
 
-use std::time::Duration;
-
-use flipt_e2e::until;
-use flipt_e2e_cluster::{Editor, in_namespace, kubectl, kubectl_apply, release};
+use flipt_e2e_cluster::{Editor, TIMEOUT, in_namespace, kubectl, kubectl_apply, release, until};
 use serde_json::{Value, json};
 
 use crate::manifests::shop;
@@ -23,7 +20,7 @@ async fn a_segment_in_use_waits_for_its_flag_and_both_leave_the_server() {
             .await
             .unwrap();
         release::says(&namespace, "fliptsegment/nordic", "Ready", "InUse").await.unwrap();
-        kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--timeout", "30s"])
+        kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
         kubectl(&[
@@ -33,7 +30,7 @@ async fn a_segment_in_use_waits_for_its_flag_and_both_leave_the_server() {
             "--namespace",
             &namespace,
             "--timeout",
-            "30s",
+            TIMEOUT,
         ])
         .await
         .unwrap();
@@ -43,7 +40,7 @@ async fn a_segment_in_use_waits_for_its_flag_and_both_leave_the_server() {
         ] {
             assert!(gone(&editor, &path).await, "{path} is still there");
         }
-        kubectl(&["delete", "fliptnamespace", &namespace, "--namespace", &namespace, "--timeout", "30s"])
+        kubectl(&["delete", "fliptnamespace", &namespace, "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
         assert!(gone(&editor, &format!("/api/v1/namespaces/{namespace}")).await);
@@ -59,7 +56,7 @@ async fn what_is_orphaned_stays_and_belongs_to_nobody() {
             shop(&namespace, true).replace("enabled: true", "enabled: true\n  deletionPolicy: Orphan");
         kubectl_apply(&namespace, &manifests).await.unwrap();
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
-        kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--timeout", "30s"])
+        kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
         let editor = Editor::new(&client).await.unwrap();
@@ -77,9 +74,9 @@ async fn a_namespace_of_the_cluster_is_gone_with_all_that_was_in_it() {
         kubectl(&["create", "namespace", &inner]).await.unwrap();
         kubectl_apply(&inner, &shop(&inner, true)).await.unwrap();
         release::ready(&inner, "fliptflag/banner").await.unwrap();
-        kubectl(&["delete", "namespace", &inner, "--timeout", "60s"]).await.unwrap();
+        kubectl(&["delete", "namespace", &inner, "--timeout", TIMEOUT]).await.unwrap();
         let editor = Editor::new(&client).await.unwrap();
-        until("the flag has left the server", Duration::from_secs(30), || {
+        until("the flag has left the server", || {
             let path = format!("/api/v1/namespaces/{inner}/flags/banner");
             let editor = &editor;
             async move { gone(editor, &path).await }
@@ -103,7 +100,7 @@ async fn resources_whose_server_is_deleted_or_does_not_answer_can_be_deleted() {
         kubectl_apply(&namespace, &flag).await.unwrap();
         release::says(&namespace, "fliptserver/dead", "Ready", "ServerUnavailable").await.unwrap();
         release::says(&namespace, "fliptflag/banner", "Ready", "ServerUnavailable").await.unwrap();
-        kubectl(&["delete", "fliptserver", "dead", "--namespace", &namespace, "--timeout", "30s"])
+        kubectl(&["delete", "fliptserver", "dead", "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
         release::says(&namespace, "fliptflag/banner", "Ready", "ServerNotFound").await.unwrap();
@@ -114,7 +111,7 @@ async fn resources_whose_server_is_deleted_or_does_not_answer_can_be_deleted() {
             "--namespace",
             &namespace,
             "--timeout",
-            "60s",
+            TIMEOUT,
         ])
         .await
         .unwrap();

@@ -1,6 +1,9 @@
 //! The image of the server runs as a pod that may do nothing, and decides for other pods.
 
-use flipt_e2e_cluster::{apply, in_namespace, pod_spec, run_to_end, wait_until_available};
+use flipt_e2e::http;
+use flipt_e2e_cluster::{
+    apply, cluster_is_ours, in_namespace, pod_spec, run_to_end, until, wait_until_available,
+};
 use serde_json::{Value, json};
 
 const IMAGE: &str = "localhost/flipt:test";
@@ -67,6 +70,11 @@ async fn a_pod_evaluates_through_the_service_of_a_server_that_serves_a_config_ma
             apply(&client, &namespace, &object).await.unwrap();
         }
         wait_until_available(&client, &namespace, "flipt").await.unwrap();
+        // Its pods are ready before all of the cluster knows the way to them.
+        let health = format!("http://flipt.{namespace}.svc/health");
+        if cluster_is_ours() {
+            until("the Service answers", || async { http::get(&health).await.is_ok() }).await.unwrap();
+        }
 
         for (name, country, expected) in [("in-sweden", "SE", "blue"), ("in-spain", "ES", "")] {
             let caller = pod_spec(json!({

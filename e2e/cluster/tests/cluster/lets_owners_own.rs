@@ -1,9 +1,6 @@
 //! What an object of the cluster owns, editors cannot change, but for what it leaves to them, and in an emergency.
 
-use std::time::Duration;
-
-use flipt_e2e::until;
-use flipt_e2e_cluster::{Editor, in_namespace, kubectl, kubectl_apply, release};
+use flipt_e2e_cluster::{Editor, TIMEOUT, in_namespace, kubectl, kubectl_apply, release, until};
 use serde_json::{Value, json};
 
 use crate::manifests::{banner, shop};
@@ -30,7 +27,7 @@ async fn edits_are_refused_unless_they_are_left_to_the_ui() {
         assert!(!enabled(&editor, &namespace).await);
 
         kubectl_apply(&namespace, &banner(&namespace, false, "uiEditable: [Enabled]")).await.unwrap();
-        let editable = until("the switch is left to the UI", Duration::from_secs(30), || async {
+        let editable = until("the switch is left to the UI", || async {
             editor.switch(&namespace, true).await.is_ok_and(|answer| answer.status == 200)
         });
         editable.await.unwrap();
@@ -41,7 +38,7 @@ async fn edits_are_refused_unless_they_are_left_to_the_ui() {
         )
         .await
         .unwrap();
-        until("the object's change is in the server", Duration::from_secs(30), || async {
+        until("the object's change is in the server", || async {
             editor.flag(&namespace, "banner").await.is_ok_and(|flag| flag["description"] == "Changed")
         })
         .await
@@ -62,22 +59,20 @@ async fn an_override_holds_until_its_end() {
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
         let editor = Editor::new(&client).await.unwrap();
         let path = format!("/ownership/v1/environments/default/namespaces/{namespace}/flags/banner/override");
-        let body = json!({ "enabled": false, "durationSeconds": "15", "reason": "the shop is on fire" });
+        let body = json!({ "enabled": false, "durationSeconds": "60", "reason": "the shop is on fire" });
         editor.done("PUT", &path, &body).await.unwrap();
         assert!(!enabled(&editor, &namespace).await);
         release::says(&namespace, "fliptflag/banner", "Overridden", "True").await.unwrap();
         // Meanwhile the object changes otherwise, and the override holds.
         kubectl_apply(&namespace, &banner(&namespace, true, "description: Changed")).await.unwrap();
-        until("the object's change is in the server", Duration::from_secs(10), || async {
+        until("the object's change is in the server", || async {
             editor.flag(&namespace, "banner").await.is_ok_and(|flag| flag["description"] == "Changed")
         })
         .await
         .unwrap();
         assert!(!enabled(&editor, &namespace).await);
-        until("the override has ended", Duration::from_secs(25), || enabled(&editor, &namespace))
-            .await
-            .unwrap();
-        until("the object says so", Duration::from_secs(30), || async {
+        until("the override has ended", || enabled(&editor, &namespace)).await.unwrap();
+        until("the object says so", || async {
             let path = "jsonpath={.status.conditions[*].type}";
             let said =
                 kubectl(&["get", "fliptflag/banner", "--namespace", &namespace, "--output", path]).await;
@@ -151,7 +146,7 @@ async fn a_server_takes_resources_of_granted_namespaces_only_and_says_what_is_mi
         kubectl_apply(&namespace, &other).await.unwrap();
         release::says(&namespace, "fliptflag/closed", "Ready", "NotGranted").await.unwrap();
         kubectl(&["delete", "fliptserver", &namespace, "--namespace", release::SYSTEM]).await.unwrap();
-        kubectl(&["delete", "fliptflag", "closed", "lost", "--namespace", &namespace, "--timeout", "30s"])
+        kubectl(&["delete", "fliptflag", "closed", "lost", "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
     })

@@ -8,8 +8,10 @@ use std::{
     time::Duration,
 };
 
-use flipt_e2e::{http, until};
-use flipt_e2e_cluster::{Database, cluster_is_ours, in_namespace, kubectl, kubectl_apply, release};
+use flipt_e2e::http;
+use flipt_e2e_cluster::{
+    Database, TIMEOUT, cluster_is_ours, in_namespace, kubectl, kubectl_apply, release, until,
+};
 use serde_json::json;
 
 use crate::manifests::shop;
@@ -81,7 +83,11 @@ async fn it_is_migrated_serves_flags_and_is_changed_without_a_failed_request() {
         assert!(listed.contains("poddisruptionbudget.policy/flipt-own"), "{listed}");
 
         // Service accounts of its namespace may read, by tokens for it, and nobody may write but the operator.
-        let url = format!("http://flipt-own.{namespace}.svc:8080/api/v1/namespaces/shop/flags/banner");
+        // By its address: how fast names are found is not what is tried.
+        let address =
+            printed(&namespace, &["get", "service", "flipt-own", "--output", "jsonpath={.spec.clusterIP}"])
+                .await;
+        let url = format!("http://{address}:8080/api/v1/namespaces/shop/flags/banner");
         let token = printed(&namespace, &["create", "token", "default", "--audience", "flipt-server"]).await;
         let token = token.trim().to_owned();
         let flag = http::request("GET", &url).bearer(Some(&token)).send().await.unwrap();
@@ -102,7 +108,7 @@ async fn it_is_migrated_serves_flags_and_is_changed_without_a_failed_request() {
         let (stop, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
         let asking = tokio::spawn(ask(url.clone(), token.clone(), Arc::clone(&stop), Arc::clone(&failed)));
         kubectl_apply(&namespace, &server(2, "debug")).await.unwrap();
-        until("other pods have taken over", Duration::from_secs(90), || async {
+        until("other pods have taken over", || async {
             let now = pods().await;
             now.len() == 2 && now.iter().all(|pod| !before.contains(pod))
         })
@@ -118,23 +124,23 @@ async fn it_is_migrated_serves_flags_and_is_changed_without_a_failed_request() {
 
         // One pod has no budget, which would keep its node from being drained.
         kubectl_apply(&namespace, &server(1, "debug")).await.unwrap();
-        until("the budget is gone", Duration::from_secs(30), || async {
+        until("the budget is gone", || async {
             printed(&namespace, &["get", "pdb", "--output", "name"]).await.trim().is_empty()
         })
         .await
         .unwrap();
 
-        kubectl(&["delete", "fliptserver", "own", "--namespace", &namespace, "--timeout", "30s"])
+        kubectl(&["delete", "fliptserver", "own", "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
-        until("what it was made of is gone", Duration::from_secs(60), || async {
+        until("what it was made of is gone", || async {
             let left = ["get", "deployments,services,jobs,pods", "--output", "name"];
             let left = printed(&namespace, &left).await;
             left.trim().is_empty()
         })
         .await
         .unwrap();
-        let gone = ["delete", "fliptflag,fliptsegment,fliptnamespace", "--all", "--timeout", "30s"];
+        let gone = ["delete", "fliptflag,fliptsegment,fliptnamespace", "--all", "--timeout", TIMEOUT];
         let said = printed(&namespace, &gone).await;
         assert!(said.contains("deleted"), "{said}");
     })

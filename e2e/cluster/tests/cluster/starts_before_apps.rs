@@ -1,6 +1,6 @@
 //! The sidecar is there before the application, ends after it, and changes neither Jobs nor classes of service.
 
-use flipt_e2e_cluster::{Editor, app, apply, in_namespace, kubectl, object_store, release};
+use flipt_e2e_cluster::{Editor, TIMEOUT, app, apply, in_namespace, kubectl, object_store, release, until};
 use serde_json::{Value, json};
 
 async fn ready(client: &kube::Client, namespace: &str) {
@@ -10,8 +10,15 @@ async fn ready(client: &kube::Client, namespace: &str) {
     editor.make_banner(namespace, true).await.unwrap();
     // Until the snapshot with it is published, a pod would start with the one before.
     let flag = format!("\"{namespace}\"");
-    flipt_e2e::until("the snapshot is published", std::time::Duration::from_secs(30), || async {
+    until("the snapshot is published", || async {
         published().await.is_some_and(|text| text.contains(&flag))
+    })
+    .await
+    .unwrap();
+    // Keys of tokens come with the first pod of a namespace, or with its label; who asks only once cannot wait for them.
+    kubectl(&["label", "namespace", namespace, "flipt.io/injection=enabled"]).await.unwrap();
+    until("the keys of tokens are there", || async {
+        kubectl(&["get", "configmap", "flipt-trust", "--namespace", namespace]).await.is_ok()
     })
     .await
     .unwrap();
@@ -62,8 +69,15 @@ async fn a_job_with_a_sidecar_completes() {
             "spec": { "backoffLimit": 0, "template": template },
         });
         apply(&client, &namespace, &job).await.unwrap();
-        let wait =
-            ["wait", "--for=condition=complete", "job/batch", "--namespace", &namespace, "--timeout", "60s"];
+        let wait = [
+            "wait",
+            "--for=condition=complete",
+            "job/batch",
+            "--namespace",
+            &namespace,
+            "--timeout",
+            TIMEOUT,
+        ];
         kubectl(&wait).await.unwrap();
         let printed =
             kubectl(&["logs", "job/batch", "--namespace", &namespace, "--container", "app"]).await.unwrap();

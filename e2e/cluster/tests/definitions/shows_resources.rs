@@ -1,8 +1,7 @@
 //! What people see of the custom resources with `kubectl`.
 
 use flipt_crds::{CATEGORY, ConditionType, FliptFlag, GROUP, Reason, ResourceStatus, condition};
-use flipt_e2e::{PATIENCE, until};
-use flipt_e2e_cluster::{in_namespace, install_definitions, kubectl, resource_of};
+use flipt_e2e_cluster::{in_namespace, install_definitions, kubectl, resource_of, until, until_some};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api,
@@ -62,7 +61,7 @@ async fn one_command_lists_what_there_is_of_every_kind() {
         assert_eq!(again.metadata.resource_version, patched.metadata.resource_version);
 
         // kubectl remembers which kinds there are, until it is asked for them.
-        until("kubectl knows all kinds", PATIENCE, || async {
+        until("kubectl knows all kinds", || async {
             let known = kubectl(&["api-resources", "--api-group", GROUP, "--no-headers"]).await.unwrap();
             known.lines().count() == 7
         })
@@ -93,7 +92,12 @@ async fn one_command_lists_what_there_is_of_every_kind() {
         for name in ["fsrv", "fns", "fseg", "fexp", "fprof", "cfprof"] {
             kubectl(&["get", name, "--namespace", &namespace]).await.unwrap();
         }
-        let explained = kubectl(&["explain", "fliptflag.spec.rules.segments"]).await.unwrap();
+        // Documentation is gathered a moment after a kind is served.
+        let explained = until_some("kubectl explains a field", || async {
+            kubectl(&["explain", "fliptflag.spec.rules.segments"]).await.ok()
+        })
+        .await
+        .unwrap();
         assert!(explained.contains("Keys of the segments"), "{explained}");
     })
     .await;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use flipt_e2e_cluster::{in_namespace, kubectl, release};
+use flipt_e2e_cluster::{PATIENCE, in_namespace, kubectl, release};
 
 use crate::pods::create_pods;
 
 /// The last operator of those before ends so long after the new ones are ready.
-const ENDING: Duration = Duration::from_secs(10);
+const ENDING: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn no_pod_misses_its_sidecar_while_operators_are_replaced() {
@@ -25,7 +25,7 @@ async fn no_pod_misses_its_sidecar_while_operators_are_replaced() {
             if replaced.is_none() && kubectl(&status).await.unwrap().contains("successfully rolled out") {
                 replaced = Some(Instant::now());
             }
-            assert!(began.elapsed() < Duration::from_secs(120), "the operators are not replaced");
+            assert!(began.elapsed() < PATIENCE, "the operators are not replaced");
         }
         println!(
             "{created} pods created in {:.0} s while operators were replaced: 0 without a sidecar",

@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use flipt_e2e::until;
 use flipt_e2e_cluster::{
-    App, DAEMON_PATIENCE, Editor, Outage, cluster_is_ours, in_namespace, kubectl, kubectl_apply,
-    kubernetes_recovers, object_store, release,
+    App, Editor, Outage, TIMEOUT, cluster_is_ours, in_namespace, kubectl, kubectl_apply, kubernetes_recovers,
+    object_store, release, until,
 };
 use serde_json::Value;
 
@@ -27,7 +26,7 @@ async fn revive(namespace: &str, deployment: &str, replicas: &str) {
         .await
         .unwrap();
     let rollout = format!("deployment/{deployment}");
-    kubectl(&["rollout", "status", &rollout, "--namespace", namespace, "--timeout", "90s"]).await.unwrap();
+    kubectl(&["rollout", "status", &rollout, "--namespace", namespace, "--timeout", TIMEOUT]).await.unwrap();
 }
 
 /// Waits out an outage, and shows how the application fared.
@@ -35,7 +34,7 @@ async fn wait_out(app: &App, what: &str, before: &Value) {
     tokio::time::sleep(OUTAGE).await;
     let after = app.record().await.unwrap();
     let evaluations = after["evaluations"].as_u64().unwrap() - before["evaluations"].as_u64().unwrap();
-    assert_eq!(after["failed"], 0, "{what}: {after}");
+    assert_eq!(after["failed"], before["failed"], "{what}: {after}");
     assert!(evaluations > 600, "{what}: only {evaluations} evaluations in a minute");
     println!(
         "{what} dead for {} s: {evaluations} evaluations, 0 failed, slowest {} ms",
@@ -53,7 +52,7 @@ async fn no_evaluation_fails_while_a_part_is_dead_for_a_minute() {
         kubectl_apply(&namespace, &shop(&namespace, false)).await.unwrap();
         release::ready(&namespace, "fliptflag/banner").await.unwrap();
         let app = App::start(&client, &namespace, "steady", &namespace).await.unwrap();
-        app.decides(false).await.unwrap();
+        let first = app.decides(false).await.unwrap();
         let path = "jsonpath={.status.containerStatuses[*].restartCount} {.status.initContainerStatuses[*].restartCount}";
         let restarts = async || kubectl(&["get", "pod", &app.pod, "--namespace", &namespace, "--output", path]).await.unwrap();
         let mut enabled = false;
@@ -61,12 +60,12 @@ async fn no_evaluation_fails_while_a_part_is_dead_for_a_minute() {
         let mut recovers = async |what: &str| {
             enabled = !enabled;
             let began = Instant::now();
-            let applied = until("kubectl apply succeeds", DAEMON_PATIENCE, || async {
+            let applied = until("kubectl apply succeeds", || async {
                 kubectl_apply(&namespace, &banner(&namespace, enabled, "")).await.is_ok()
             });
             applied.await.unwrap();
             let record = app.decides(enabled).await.unwrap_or_else(|failure| panic!("{what}: {failure}"));
-            assert_eq!(record["failed"], 0, "{what}: {record}");
+            assert_eq!(record["failed"], first["failed"], "{what}: {record}");
             println!("{what} back: a change by kubectl reached the pod after {:.1} s", began.elapsed().as_secs_f64());
         };
         recovers("nothing").await;
@@ -93,10 +92,7 @@ async fn no_evaluation_fails_while_a_part_is_dead_for_a_minute() {
             let before = app.record().await.unwrap();
             let outage = Outage::of("kube-apiserver").unwrap();
             wait_out(&app, "the API server", &before).await;
-            outage.end();
-            until("the API server is back", DAEMON_PATIENCE, || async { kubectl(&["get", "--raw", "/readyz"]).await.is_ok() })
-                .await
-                .unwrap();
+            outage.end().await.unwrap();
             recovers("the API server").await;
             // What we made has recovered; what comes next needs the rest of Kubernetes, too.
             let began = Instant::now();
@@ -122,19 +118,25 @@ async fn a_resource_that_is_deleted_while_the_server_is_dead_leaves_it_afterward
         let editor = Editor::new(&client).await.unwrap();
         kill(release::SYSTEM, "flipt-server", "app.kubernetes.io/component=server").await;
         // A pod that is deleted by force goes on until the kubelet has heard of it.
-        until("the server is dead", Duration::from_secs(30), || async {
-            editor.send("GET", "/health", &Value::Null).await.is_err()
-        })
-        .await
-        .unwrap();
+        until("the server is dead", || async { editor.send("GET", "/health", &Value::Null).await.is_err() })
+            .await
+            .unwrap();
         kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--wait=false"]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
         let still = kubectl(&["get", "fliptflag", "banner", "--namespace", &namespace]).await;
         assert!(still.is_ok(), "it is gone before the server could be told");
         revive(release::SYSTEM, "flipt-server", "1").await;
-        kubectl(&["wait", "--for=delete", "fliptflag/banner", "--namespace", &namespace, "--timeout", "90s"])
-            .await
-            .unwrap();
+        kubectl(&[
+            "wait",
+            "--for=delete",
+            "fliptflag/banner",
+            "--namespace",
+            &namespace,
+            "--timeout",
+            TIMEOUT,
+        ])
+        .await
+        .unwrap();
         let editor = Editor::new(&client).await.unwrap();
         let path = format!("/api/v1/namespaces/{namespace}/flags/banner");
         assert_eq!(editor.send("GET", &path, &Value::Null).await.unwrap().status, 404);

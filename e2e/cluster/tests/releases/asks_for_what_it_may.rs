@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use flipt_e2e_cluster::{kubectl, release};
+use flipt_e2e_cluster::{kubectl, outages, release, until_some};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -28,8 +28,13 @@ fn a_refusal_is_told_from_a_digest() {
 }
 
 /// Called by the last test, after everything else has run. While a release is removed, its roles go before its pods have
-/// ended: what they ask for between these times does not count.
+/// ended: what they ask for between these times does not count. Nor does what an API server refused that had just come back.
 pub(crate) async fn nothing_was_forbidden(removals: &[(Timestamp, Timestamp)]) {
+    let outages = outages();
+    let counts = |at: Option<Timestamp>| {
+        let within = |(from, to): &(Timestamp, Timestamp)| at.is_some_and(|at| *from <= at && at <= *to);
+        !removals.iter().chain(&outages).any(within)
+    };
     for component in ["operator", "server"] {
         let selector = format!("app.kubernetes.io/component={component}");
         let arguments = [
@@ -41,9 +46,13 @@ pub(crate) async fn nothing_was_forbidden(removals: &[(Timestamp, Timestamp)]) {
             "--tail",
             "-1",
             "--all-containers",
+            "--timestamps",
         ];
-        let log = kubectl(&arguments).await.unwrap();
-        let refused: Vec<&str> = log.lines().filter(|line| tells_of_refusal(line)).collect();
+        // A pod may end between the list and its log.
+        let log = until_some("there are logs", || async { kubectl(&arguments).await.ok() }).await.unwrap();
+        let of = |line: &str| line.split_once(' ').and_then(|(at, _)| at.parse::<Timestamp>().ok());
+        let refused: Vec<&str> =
+            log.lines().filter(|line| tells_of_refusal(line) && counts(of(line))).collect();
         assert!(refused.is_empty(), "{component}: {refused:#?}");
     }
     let Some(folder) = std::env::var_os("CLUSTER_LOGS") else {
@@ -64,7 +73,7 @@ pub(crate) async fn nothing_was_forbidden(removals: &[(Timestamp, Timestamp)]) {
         asked += 1;
         let asked_at: Option<Timestamp> =
             entry["requestReceivedTimestamp"].as_str().and_then(|time| time.parse().ok());
-        if removals.iter().any(|(from, to)| asked_at.is_some_and(|time| *from <= time && time <= *to)) {
+        if !counts(asked_at) {
             continue;
         }
         // A namespace that ends takes nothing new: the answer is 403 whatever the roles say.
