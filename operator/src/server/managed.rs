@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_ends_goes_on_serving_unless_the_configuration_says_otherwise() {
-        assert_eq!(value(&rendered(json!({})), "FLIPT_SERVER_SHUTDOWN_DELAY").as_deref(), Some("5s"));
+        assert_eq!(value(&rendered(json!({})), "FLIPT_SERVER_SHUTDOWN_DELAY").as_deref(), Some("10s"));
         let own = rendered(json!({ "config": { "server": { "shutdown_delay": "20s" } } }));
         assert_eq!(value(&own, "FLIPT_SERVER_SHUTDOWN_DELAY"), None);
     }
