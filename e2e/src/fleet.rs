@@ -173,7 +173,7 @@ impl Fleet {
         outcome.read_times = quantiles(&mut reads);
         outcome.write_times = quantiles(&mut writes);
         let created = created.lock().unwrap().clone();
-        outcome.failures.extend(self.differences(&counters, &created).await?);
+        outcome.failures.extend(self.differences(&counters, &created).await);
         Ok(outcome)
     }
 
@@ -221,7 +221,7 @@ impl Fleet {
             tokio::time::sleep(load.restart_every).await;
             let turn = (terminated + killed) as usize;
             let server = &mut self.servers[turn % count];
-            if (turn / count).is_multiple_of(2) {
+            if turn.is_multiple_of(2) {
                 let status = server.process().terminate(PATIENCE).await?;
                 if !status.success() {
                     return Err(Failure::new(format!("ended with {status}:\n{}", server.logs())));
@@ -237,9 +237,21 @@ impl Fleet {
         Ok((terminated, killed))
     }
 
+    /// The differences that stay for however long the servers are given.
+    async fn differences(&self, counters: &[Counter], created: &[String]) -> Vec<String> {
+        let start = Instant::now();
+        loop {
+            tokio::time::sleep(STALENESS).await;
+            let compared = self.compare(counters, created).await;
+            let differences = compared.unwrap_or_else(|failure| vec![failure.to_string()]);
+            if differences.is_empty() || start.elapsed() > PATIENCE {
+                return differences;
+            }
+        }
+    }
+
     /// What the servers show that was not acknowledged, or do not show that was.
-    async fn differences(&self, counters: &[Counter], created: &[String]) -> Result<Vec<String>> {
-        tokio::time::sleep(STALENESS).await;
+    async fn compare(&self, counters: &[Counter], created: &[String]) -> Result<Vec<String>> {
         let mut differences = Vec::new();
         for (number, server) in self.servers.iter().enumerate() {
             for counter in counters {

@@ -12,10 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{Failure, Result};
+use crate::{Failure, PATIENCE, Result, until_some};
 
 /// Longest time until the whole answer is there.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request that is being put together.
 #[derive(Debug, Clone)]
@@ -139,6 +139,20 @@ impl Request {
             Ok(result) => result.map_err(|error| Failure::new(format!("{place}: {error}"))),
             Err(_) => Err(Failure::new(format!("{place}: no answer within {} s", TIMEOUT.as_secs()))),
         }
+    }
+
+    /// Sends the request, and again while the answer is 503: on a busy machine a database may be late.
+    ///
+    /// # Errors
+    /// As [`Request::send`]; if nothing but 503 is answered within [`PATIENCE`].
+    pub async fn send_until_available(self) -> Result<Answer> {
+        until_some(&format!("{} {} is not answered 503", self.method, self.url), PATIENCE, || {
+            let sending = self.clone().send();
+            async move {
+                Some(sending.await).filter(|sent| !sent.as_ref().is_ok_and(|answer| answer.status == 503))
+            }
+        })
+        .await?
     }
 
     /// Sends the request and reads the answer's body as it comes.

@@ -9,7 +9,11 @@ use crate::{
     Binaries, Cli, Failure, PATIENCE, Process, Result, free_port,
     grpc::Grpc,
     http::{self, Answer},
+    until,
 };
+
+/// What records of errors say when no connection was free in time, or no turn to write.
+const LATE: [&str; 2] = ["pool timed out", "writes have been waiting"];
 
 /// How a server is to run.
 #[derive(Debug, Clone, Default)]
@@ -147,6 +151,27 @@ impl Server {
     /// With all that it has written, after [`PATIENCE`](crate::PATIENCE).
     pub async fn says(&self, text: &str) -> Result<()> {
         self.process.says(text).await
+    }
+
+    /// What it has logged as errors, but for those that a busy machine explains: requests had to wait for too long, or
+    /// the database could not be read for a while.
+    ///
+    /// # Errors
+    /// If the database cannot be read again.
+    pub async fn errors(&self) -> Result<Vec<String>> {
+        let (unreadable, readable) = ("database not readable", "database readable again");
+        until("the database can be read again", PATIENCE, || async {
+            let logs = self.logs();
+            logs.matches(unreadable).count() == logs.matches(readable).count()
+        })
+        .await?;
+        let is_explained = |line: &str| {
+            (line.contains(unreadable) && line.contains("failed to connect to database"))
+                || LATE.iter().any(|text| line.contains(text))
+        };
+        let logs = self.logs();
+        let errors = logs.lines().filter(|line| line.contains("\tERROR\t") && !is_explained(line));
+        Ok(errors.map(str::to_owned).collect())
     }
 
     /// Folder with its database and its log.

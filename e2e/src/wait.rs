@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{Failure, Result};
 
 /// How long most things may take: much longer than they do, because machines are busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(25);

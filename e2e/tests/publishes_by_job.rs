@@ -239,7 +239,7 @@ async fn trouble_with_s3_is_told_by_5_and_with_the_server_by_1() {
     ground.s3.kill();
     ground.fails(&["--all-namespaces"], 5, "StoreFailed");
     ground.server.kill();
-    let message = ground.fails(&["--all-namespaces", "--timeout", "4s"], 1, "ServerUnavailable");
+    let message = ground.fails(&["--all-namespaces", "--timeout", "12s"], 1, "ServerUnavailable");
     assert!(message.contains(&ground.server.url("")), "{message}");
 }
 
@@ -457,8 +457,7 @@ async fn a_stopped_sidecar_ends_with_0_within_its_drain() {
     let ground = Ground::new(ServerOptions::new()).await;
     ground.export(&["--all-namespaces"]);
     let mut sidecar = Sidecar::start(ground.sidecar()).await.unwrap();
-    let started = std::time::Instant::now();
-    let status = sidecar.process().terminate(Duration::from_secs(10)).await.unwrap();
+    let status = sidecar.process().terminate(PATIENCE).await.unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(!sidecar.logs().contains("cut off"), "{}", sidecar.logs());
 }

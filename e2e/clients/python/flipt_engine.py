@@ -39,7 +39,7 @@ client = FliptClient(
     opts=ClientOptions(
         url=URL,
         namespace="default",
-        request_timeout=timedelta(seconds=5),
+        request_timeout=timedelta(seconds=30),
         authentication=ClientTokenAuthentication(client_token=TOKEN) if TOKEN is not None else None,
     )
 )

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from questions import BOOLEAN, FALLBACK, LISTS, TOKEN, UNKNOWN, VARIANT, tell
 
-TIMEOUT = 10
+TIMEOUT = 30
 
 address = os.environ["FLIPT_GRPC"]
 channel = grpc.insecure_channel(address)

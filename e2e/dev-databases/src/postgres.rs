@@ -5,7 +5,7 @@ use std::{
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -119,7 +119,8 @@ impl Postgres {
         let ready = program("pg_isready");
         let port = self.port.to_string();
         // The backends of a killed server let go of its memory within moments; until then it refuses to start.
-        for _ in 0..100 {
+        let deadline = Instant::now() + process::PATIENCE;
+        while Instant::now() < deadline {
             let left = std::fs::read_dir(self.folder.path().join("data")).is_ok_and(|mut files| {
                 files.any(|file| file.is_ok_and(|file| file.file_name() == "postmaster.pid"))
             });

@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_found_until_it_has_ended_and_never_after() {
-        let memory = memory(Ttl::Limited(Duration::from_millis(200)));
+        let memory = memory(Ttl::Limited(Duration::from_secs(2)));
         assert_eq!(memory.get("k").as_deref(), Some(&b"v"[..]));
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(2_200));
         assert_eq!(memory.get("k"), None);
     }
 
@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn a_sweep_takes_what_has_ended_out_of_memory() {
-        let memory = memory(Ttl::Limited(Duration::from_millis(50)));
+        let memory = memory(Ttl::Limited(Duration::from_secs(2)));
         memory.sweep();
         assert_eq!(memory.0.entry_count(), 1);
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(2_200));
         memory.sweep();
         assert_eq!((memory.0.entry_count(), memory.0.weighted_size()), (0, 0));
     }

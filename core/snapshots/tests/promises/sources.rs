@@ -189,10 +189,10 @@ async fn readers_do_not_come_to_a_fallback_all_at_once() {
     place.publish(1).await;
     let told = Told::offering(&place).await;
     let arrivals = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let (seen, started) = (Arc::clone(&arrivals), std::time::Instant::now());
+    let seen = Arc::clone(&arrivals);
     told.tell(move |head| {
         if head.contains("current.json") {
-            seen.lock().unwrap().push(started.elapsed());
+            seen.lock().unwrap().push(std::time::Instant::now());
         }
         answer("404 Not Found", "", b"")
     });
@@ -211,7 +211,7 @@ async fn readers_do_not_come_to_a_fallback_all_at_once() {
     first.sort();
     first.truncate(40);
     assert!(first.len() >= 20, "{first:?}");
-    // Of the three seconds each second gets its share.
-    let early = first.iter().filter(|at| **at < Duration::from_secs(1)).count();
+    // Of the three seconds each second gets its share. They begin with the first, as it takes time to make readers.
+    let early = first.iter().filter(|at| **at < first[0] + Duration::from_secs(1)).count();
     assert!((3..30).contains(&early), "{early} of {} within the first second", first.len());
 }

@@ -372,8 +372,8 @@ async fn an_override_holds_against_its_owner_and_ends_by_itself(kind: Kind) {
     assert_eq!(stored(&store).await, Some(next));
     // By itself, through a sweep of another server.
     let brief = Switch { seconds: 2, ..switch };
-    store.begin_override(&named(), &brief).await.unwrap();
     let begun = std::time::Instant::now();
+    store.begin_override(&named(), &brief).await.unwrap();
     let sweep = servers.end_overrides(tokio::time::sleep(Duration::from_secs(20)));
     let restored = async {
         while stored(&store).await.unwrap().enabled {
