@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{io::Write as _, time::Duration};
+use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
 use flipt_e2e::{Cli, PATIENCE, S3, Sidecar, SidecarOptions, until, until_some};
