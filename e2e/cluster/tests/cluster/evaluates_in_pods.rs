@@ -71,7 +71,7 @@ async fn a_pod_evaluates_through_the_service_of_a_server_that_serves_a_config_ma
         }
         wait_until_available(&client, &namespace, "flipt").await.unwrap();
         // Its pods are ready before all of the cluster knows the way to them.
-        let health = format!("http://flipt.{namespace}.svc/health");
+        let health = format!("http://flipt.{namespace}.svc:80/health");
         if cluster_is_ours() {
             until("the Service answers", || async { http::get(&health).await.is_ok() }).await.unwrap();
         }
