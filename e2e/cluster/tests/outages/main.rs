@@ -5,11 +5,13 @@
 
 mod changes_reach_pods;
 mod keeps_a_thousand_flags;
+mod keeps_to_its_namespaces;
 mod loses_a_kind;
 mod pods;
 mod replaces_operators;
 mod rotates_certificates;
 mod serves_through_outages;
+mod takes_a_certificate_of_others;
 
 #[path = "../shared/manifests.rs"]
 mod manifests;
