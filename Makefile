@@ -32,7 +32,7 @@ CLUSTER_TESTS := definitions cluster outages releases
 # Programs as tests have them: without the features of tests, everything they depend on would be built a second time.
 PROGRAMS := cargo build --quiet --workspace --bins --test keeps_manifests_current
 
-.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-tools e2e
+.PHONY: help setup programs demo test clients fuzz schemathesis check lint format size soak bench audit crds rbac chart chart-docs images cluster-setup cluster-tools e2e
 
 help: ## This list
 	@grep -hE '^[-a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([-a-z0-9]+):.*## /  make \1\t/' | expand -t 22
@@ -140,8 +140,10 @@ images: setup ## Build the images, as archives; REGISTRY=localhost TAG=test make
 	$(call install,$(IMAGE_PACKAGES))
 	@CACHE="$(CACHE)" charts/images/all
 
-cluster-tools: setup ## Build a real Kubernetes for the tests from source, once: ten minutes
+cluster-setup: setup ## Install what a real Kubernetes on this machine needs
 	$(call install,$(CLUSTER_PACKAGES) $(IMAGE_PACKAGES))
+
+cluster-tools: cluster-setup ## Build a real Kubernetes for the tests from source, once: ten minutes
 	@CACHE="$(CACHE)" e2e/tools/build
 
 # A KUBECONFIG of the environment may be somebody's production: only one that is named counts.
