@@ -72,7 +72,7 @@ test: setup check lint clients ## Everything that must hold: format, lints, unit
 		count=$$(grep -cE "^test .*::$$database(::| ).*\.\.\. ok$$" "$(CACHE)/tests.log" || true); \
 		printf '  %-20s %4d\n' "$$database" "$$count"; (( count > 0 )); \
 	done
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=line fuzz schemathesis SECONDS=60
+	$(MAKE) --no-print-directory fuzz schemathesis SECONDS=60
 
 clients: setup ## Install Flipt's own clients, which the end-to-end tests run
 	@for language in node python rust; do e2e/clients/install "$$language" >/dev/null; done

@@ -79,7 +79,7 @@ class Rendering(unittest.TestCase):
         self.assertNotIn("lifecycle", old["spec"]["template"]["spec"]["containers"][0])
         new = find(objects(kubernetes="1.33.1"), "Deployment", "flipt-operator")
         lifecycle = new["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
-        self.assertEqual(lifecycle, {"preStop": {"sleep": {"seconds": 5}}})
+        self.assertEqual(lifecycle, {"preStop": {"sleep": {"seconds": 10}}})
 
 
 class Webhook(unittest.TestCase):
@@ -116,6 +116,15 @@ class Webhook(unittest.TestCase):
         operator = find(rendered, "Deployment", "flipt-operator")["spec"]["template"]
         self.assertEqual(environment(operator)["FLIPT_OPERATOR_CERTIFICATE_SECRET"], certificate["spec"]["secretName"])
         self.assertEqual(environment(operator)["FLIPT_OPERATOR_CERTIFICATES"], "cert-manager")
+
+    def test_the_webhook_says_who_makes_its_certificate(self):
+        for given, mode in ((), "self"), (("--set", "webhook.certificates.mode=certManager"), "cert-manager"):
+            rendered = objects(*given)
+            configuration = find(rendered, "MutatingWebhookConfiguration", "flipt-injector")
+            self.assertEqual(configuration["metadata"]["annotations"]["flipt.io/certificates"], mode)
+            container = find(rendered, "Deployment", "flipt-operator")["spec"]["template"]["spec"]["containers"][0]
+            setting = next(item for item in container["env"] if item["name"] == "FLIPT_OPERATOR_CERTIFICATES")
+            self.assertEqual(setting["value"], mode)
 
     def test_watched_namespaces_alone_are_sent(self):
         for entry in self.entries("--set", "operator.watchNamespaces={shop,pay}"):

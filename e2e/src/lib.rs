@@ -46,4 +46,4 @@ pub use s3::S3;
 pub use server::{Server, ServerOptions};
 pub use sidecar::{Auth, Sidecar, SidecarOptions};
 pub use signer::{Claims, Signer, jwks, write_jwks};
-pub use wait::{PATIENCE, look_until, until, until_some};
+pub use wait::{BEFORE_THE_KUBELET, PATIENCE, look_until, until, until_some};

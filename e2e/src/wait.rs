@@ -7,6 +7,9 @@ use crate::{Failure, Result};
 /// How long most things may take: much longer than they do, because machines are busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a process may take to end that was asked to: the kubelet kills it after 30 seconds.
+pub const BEFORE_THE_KUBELET: Duration = Duration::from_secs(25);
+
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(25);
 

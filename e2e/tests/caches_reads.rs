@@ -767,7 +767,11 @@ async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_a
         if round == 1 {
             // Takes connections and says nothing.
             signal(&cache, Signal::STOP);
+            let before = load.tally.reads.load(Ordering::Relaxed);
             pause(3.0).await;
+            // The hang costs a lookup's patience once, not once per lookup.
+            let answered = load.tally.reads.load(Ordering::Relaxed) - before;
+            assert!(answered > 30, "only {answered} reads while the cache hung");
         }
         cache.kill();
         pause(1.5).await;
@@ -817,8 +821,6 @@ async fn a_redis_that_is_killed_and_restarted_under_load_makes_no_answer_wrong_a
         slowest_evaluation / 1_000,
     );
     assert!(errors > 100.0 && hits_after.is_sorted());
-    // The hang costs a lookup's patience once, not once per lookup.
-    assert!(slowest < 20_000_000, "{slowest} us");
     let outages = server.logs().matches(OUTAGE).count();
-    assert!((1..=20).contains(&outages), "{outages} records of outages\n{}", server.logs());
+    assert!((3..=20).contains(&outages), "{outages} records of outages\n{}", server.logs());
 }

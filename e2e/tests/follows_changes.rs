@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use flipt_e2e::{PATIENCE, Server, ServerOptions, http};
+use flipt_e2e::{BEFORE_THE_KUBELET, Server, ServerOptions, http};
 use flipt_proto::client::{
     EvaluationNamespaceSnapshotStreamRequest, client_evaluation_service_client::ClientEvaluationServiceClient,
 };
@@ -122,7 +122,7 @@ async fn a_follower_does_not_keep_the_server_from_ending() {
     flag(&server, "a").await;
     let mut lines = http::request("GET", server.url(STREAM)).open().await.unwrap();
     lines.next().await.unwrap();
-    assert!(server.process().terminate(PATIENCE).await.unwrap().success());
+    assert!(server.process().terminate(BEFORE_THE_KUBELET).await.unwrap().success());
     assert!(!server.logs().contains("cut off"), "{}", server.logs());
 }
 

@@ -17,7 +17,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flipt_e2e::{
-    Cli, Finished, PATIENCE, S3, Server, ServerOptions, Sidecar, SidecarOptions,
+    BEFORE_THE_KUBELET, Cli, Finished, PATIENCE, S3, Server, ServerOptions, Sidecar, SidecarOptions,
     http::{self, Answer},
     until, until_some,
 };
@@ -457,7 +457,7 @@ async fn a_stopped_sidecar_ends_with_0_within_its_drain() {
     let ground = Ground::new(ServerOptions::new()).await;
     ground.export(&["--all-namespaces"]);
     let mut sidecar = Sidecar::start(ground.sidecar()).await.unwrap();
-    let status = sidecar.process().terminate(PATIENCE).await.unwrap();
+    let status = sidecar.process().terminate(BEFORE_THE_KUBELET).await.unwrap();
     assert_eq!(status.code(), Some(0));
     assert!(!sidecar.logs().contains("cut off"), "{}", sidecar.logs());
 }

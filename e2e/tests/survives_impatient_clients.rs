@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use flipt_dev_databases::{Durability, MariaDb, Postgres};
-use flipt_e2e::{PATIENCE, Server, ServerOptions, http};
+use flipt_e2e::{Server, ServerOptions, http};
 use serde_json::json;
 
 /// Requests that are given up, in rounds of as many as the server has connections, and more.
@@ -47,26 +47,28 @@ async fn survives(url: String, prepared: &str) {
     }
     assert!(given_up > ROUNDS, "{given_up}");
     let known = server.errors().await.unwrap();
-    // Every connection is asked: more requests at once than there are.
-    let afterwards = (0..12).map(|number| {
-        let (list, one) = (list.clone(), one.clone());
-        tokio::spawn(async move {
-            let request = match number % 2 {
-                0 => http::request("GET", list),
-                _ => http::request("PUT", one).json(&json!({ "name": "F", "enabled": true })),
-            };
-            tokio::time::timeout(PATIENCE, request.send_until_available())
-                .await
-                .unwrap()
-                .unwrap()
-                .ok()
-                .unwrap()
-        })
-    });
-    for answer in afterwards.collect::<Vec<_>>() {
-        answer.await.unwrap();
-    }
-    // A broken connection is no reason to ask again.
+    // Every connection is asked: more requests at once than there are. On a busy machine one may be late, but not always.
+    let all_answer = async || {
+        let requests = (0..12).map(|number| {
+            let (list, one) = (list.clone(), one.clone());
+            tokio::spawn(async move {
+                let request = match number % 2 {
+                    0 => http::request("GET", list),
+                    _ => http::request("PUT", one).json(&json!({ "name": "F", "enabled": true })),
+                };
+                request.send().await.unwrap().status
+            })
+        });
+        let mut all = true;
+        for request in requests.collect::<Vec<_>>() {
+            let status = request.await.unwrap();
+            assert!(matches!(status, 200 | 503), "{status}");
+            all &= status == 200;
+        }
+        all
+    };
+    assert!(all_answer().await || all_answer().await || all_answer().await, "{}", server.logs());
+    // A broken connection is no reason to be late.
     assert_eq!(server.errors().await.unwrap(), known);
     assert!(server.boolean("f1", "e").await.unwrap());
     println!("{given_up} requests given up");

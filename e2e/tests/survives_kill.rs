@@ -56,6 +56,7 @@ async fn change(target: &Target, method: &str, url: String, body: Value) -> Opti
         }
     };
     if answer.status == 503 {
+        assert!(answer.text().contains("failed to connect to database"), "{}", answer.text());
         return None;
     }
     assert_eq!(answer.status, 200, "{}", answer.text());

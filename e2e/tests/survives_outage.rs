@@ -8,7 +8,8 @@ use std::{
 };
 
 use flipt_e2e::{
-    PATIENCE, S3, Server, ServerOptions, Sidecar, SidecarOptions, http::Answer, until, until_some,
+    BEFORE_THE_KUBELET, PATIENCE, S3, Server, ServerOptions, Sidecar, SidecarOptions, http::Answer, until,
+    until_some,
 };
 use flipt_proto::{evaluation::EvaluationRequest, ofrep::EvaluateFlagRequest};
 use serde_json::{Value, json};
@@ -368,7 +369,7 @@ async fn sigterm_ends_server_and_sidecar_cleanly_and_soon() {
     let mut server = publishing_server(&s3).await;
     let mut sidecar = Sidecar::start(options(&s3)).await.unwrap();
     for process in [sidecar.process(), server.process()] {
-        let status = process.terminate(PATIENCE).await.unwrap();
+        let status = process.terminate(BEFORE_THE_KUBELET).await.unwrap();
         assert_eq!(status.code(), Some(0), "{}", process.logs());
     }
 }

@@ -36,6 +36,8 @@ use crate::{context::Context, error::Error, events::Severity, settings::Certific
 pub(crate) const GATE: &str = "certificates";
 /// Field manager of the bundle. A chart that leaves the field out never meets it.
 const FIELD_MANAGER: &str = "flipt-operator-certificates";
+/// Annotation of the webhook with the mode that whoever installed it has chosen, if they did.
+const MODE: &str = "flipt.io/certificates";
 /// Pause after a failure, or after somebody else wrote in between.
 const RETRY: Duration = Duration::from_secs(2);
 /// Pause between two looks at how long the certificate still lives.
@@ -128,6 +130,9 @@ async fn advance(context: &Context) -> Result<Duration, Error> {
     }
     let contents = secret.as_ref().map(|secret| secret::read(&data(secret)));
     let webhook = webhooks(context).get_opt(&context.settings.webhook_name).await?;
+    if webhook.as_ref().is_some_and(belongs_to_others) {
+        return Ok(LIFE_LOOK * 4);
+    }
     let bundles = bundles(webhook.as_ref());
     let life = context.settings.certificate_lifetime;
     // Two overlaps have to fit into the last third of a life.
@@ -229,6 +234,13 @@ fn names(context: &Context) -> Vec<String> {
     vec![service.clone(), format!("{service}.cluster.local")]
 }
 
+/// Whether the webhook was given another mode: an upgrade changes it before the last operator of the mode before has ended,
+/// and nobody would write again what that one writes.
+fn belongs_to_others(webhook: &MutatingWebhookConfiguration) -> bool {
+    let mode = webhook.metadata.annotations.as_ref().and_then(|annotations| annotations.get(MODE));
+    mode.is_some_and(|mode| *mode != Certificates::Own.name())
+}
+
 fn bundles(webhook: Option<&MutatingWebhookConfiguration>) -> Bundles {
     webhook
         .and_then(|webhook| webhook.webhooks.as_ref())
@@ -263,4 +275,22 @@ fn now() -> Instant {
         .ok()
         .and_then(|time| Instant::try_from(time.as_secs()).ok())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_of_another_mode_is_left_alone() {
+        for (annotations, expected) in [
+            (json!({}), false),
+            (json!({ MODE: "self" }), false),
+            (json!({ MODE: "existing" }), true),
+            (json!({ MODE: "cert-manager" }), true),
+        ] {
+            let webhook = serde_json::from_value(json!({ "metadata": { "annotations": annotations } }));
+            assert_eq!(belongs_to_others(&webhook.unwrap()), expected, "{annotations}");
+        }
+    }
 }

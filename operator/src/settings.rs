@@ -225,6 +225,13 @@ pub(crate) enum Certificates {
     Existing,
 }
 
+impl Certificates {
+    /// Name of the mode, as the setting has it.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 /// Log output.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Log {

@@ -196,3 +196,8 @@ credentialsSecretRef:
 []
 {{- end -}}
 {{- end }}
+
+{{/* Who makes the certificate of the webhook, as the operator names it. */}}
+{{- define "flipt.certificates" -}}
+{{- get (dict "self" "self" "certManager" "cert-manager" "existingSecret" "existing") .Values.webhook.certificates.mode -}}
+{{- end }}

@@ -29,10 +29,15 @@ pub async fn in_namespace<F: Future<Output = ()> + Send + 'static>(test: impl Fn
     }));
     let namespace = namespaces.create(&PostParams::default(), &namespace.unwrap()).await.unwrap();
     let name = namespace.metadata.name.unwrap();
-    wait_for_account(&client, &name).await;
 
     // In a task of its own, so that a panic is caught.
-    let outcome = tokio::spawn(test(client.clone(), name.clone())).await;
+    let running = test(client.clone(), name.clone());
+    let account = (client.clone(), name.clone());
+    let outcome = tokio::spawn(async move {
+        wait_for_account(&account.0, &account.1).await;
+        running.await;
+    })
+    .await;
     if outcome.is_err() {
         show_events(&client, &name).await;
     }

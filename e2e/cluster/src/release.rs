@@ -133,6 +133,27 @@ pub async fn upgrade(chart: &str, values: &Value) -> Result<String> {
     }
 }
 
+/// Upgrades to these values, and waits until the operators before are gone: the last of them may lead until it ends.
+///
+/// # Errors
+/// As [`upgrade`]; if they do not end in time.
+pub async fn replace(values: &Value) -> Result<()> {
+    upgrade(&chart(), values).await?;
+    until("the operators before are gone", || async { operators().await.is_ok_and(|pods| pods.len() == 2) })
+        .await
+}
+
+/// Names of the operator's pods, also of those that end.
+///
+/// # Errors
+/// If the API server does not tell.
+pub async fn operators() -> Result<Vec<String>> {
+    let selector = "app.kubernetes.io/component=operator";
+    let path = "jsonpath={.items[*].metadata.name}";
+    let get = ["get", "pods", "--namespace", SYSTEM, "--selector", selector, "--output", path];
+    Ok(kubectl(&get).await?.split_whitespace().map(str::to_owned).collect())
+}
+
 /// What the pods of the release are doing, for people.
 pub async fn state() -> String {
     let mut text = String::new();

@@ -121,9 +121,10 @@ pub(crate) fn next_step(
         let Some(trusted) = trusted else {
             return write(Contents { trusted: Some(now), ..contents.clone() });
         };
-        let is_served = current.as_ref().is_some_and(|current| current.is_valid(now));
-        let overlap = if is_served { overlap } else { overlap.min(FIRST_OVERLAP) };
-        return match remaining(now, *trusted, overlap) {
+        // What is served has to be replaced before it ends.
+        let left = current.as_ref().map_or(0, |current| current.ends - seconds(FIRST_OVERLAP) - trusted);
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default()).max(FIRST_OVERLAP);
+        return match remaining(now, *trusted, overlap.min(left)) {
             Some(wait) => Step::Wait(wait),
             None => write(Contents {
                 current: Some(next.clone()),
@@ -139,17 +140,21 @@ pub(crate) fn next_step(
         };
     }
     let Some(current) = current else { return Step::Wait(LOOK) };
-    if !previous.is_empty() {
-        return match promoted.and_then(|promoted| remaining(now, promoted, overlap)) {
-            Some(wait) => Step::Wait(wait),
-            None => write(Contents { previous: BTreeSet::new(), ..contents.clone() }),
-        };
+    let lingering = promoted.and_then(|promoted| remaining(now, promoted, overlap));
+    if !previous.is_empty() && lingering.is_none() {
+        return write(Contents { previous: BTreeSet::new(), ..contents.clone() });
     }
+    // Also while the one before is still trusted: a life may be shorter than the overlap if somebody has changed either.
     if current.is_due(now) {
-        return Step::Prepare(BTreeSet::new());
+        return Step::Prepare(previous.clone());
     }
     let due = current.ends - (current.ends - current.begins) / 3 - now;
-    Step::Wait(Duration::from_secs(u64::try_from(due).unwrap_or_default()).min(LOOK))
+    let due = Duration::from_secs(u64::try_from(due).unwrap_or_default()).min(LOOK);
+    Step::Wait(if previous.is_empty() { due } else { lingering.unwrap_or(due).min(due) })
+}
+
+fn seconds(time: Duration) -> Instant {
+    i64::try_from(time.as_secs()).unwrap_or(Instant::MAX)
 }
 
 fn write(contents: Contents) -> Step {
@@ -174,6 +179,7 @@ mod tests {
     /// A cluster: what is stored, what the API server trusts by now, what replicas serve by now.
     struct World {
         now: Instant,
+        life: i64,
         issued: u32,
         secret: Option<Contents>,
         bundles: Bundles,
@@ -188,6 +194,7 @@ mod tests {
         fn new(replicas: &[usize]) -> Self {
             Self {
                 now: 1_000,
+                life: LIFE,
                 issued: 0,
                 secret: None,
                 bundles: vec![BTreeSet::new(), BTreeSet::new()],
@@ -205,7 +212,7 @@ mod tests {
                 certificate: name.clone(),
                 key: name,
                 begins: self.now,
-                ends: self.now + LIFE,
+                ends: self.now + self.life,
             }
         }
 
@@ -333,6 +340,24 @@ mod tests {
                 world.pass(1);
             }
             assert!(world.secret.clone().unwrap().current.is_some());
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_ends_within_the_overlap_is_replaced_before_it_ends() {
+        for life in 30..=70 {
+            let mut world = World::new(&[0, 2]);
+            settle(&mut world);
+            world.life = life;
+            world.secret = None;
+            // The one that is made now is served while the one before is still trusted, and lives but so long.
+            let mut served = BTreeSet::new();
+            for _ in 0..6 * life {
+                world.lead();
+                world.pass(1);
+                served.extend(world.replicas[1].1.clone().map(|pair| pair.authority));
+            }
+            assert!(served.len() > 4, "life {life}: only {served:?} were served");
         }
     }
 

@@ -1,7 +1,9 @@
 //! Injection changes what it must and nothing else, beside other webhooks, and says why when it does not.
 
-use flipt_e2e_cluster::{app, apply, in_namespace, kubectl, object_store, release, until, wait_for_account};
+use flipt_e2e_cluster::{app, in_namespace, kubectl, object_store, release, until, wait_for_account};
 use serde_json::{Value, json};
+
+use crate::missed::missed_pod;
 
 async fn dry_run(namespace: &str, template: &Value) -> (Value, String) {
     let mut pod = json!({ "apiVersion": "v1", "kind": "Pod" });
@@ -101,15 +103,17 @@ async fn a_pod_finds_the_profile_that_came_in_the_same_file() {
         // The operator waits a second for a profile, and says so when that was not enough: on a machine that stands still
         // for longer, that may happen once.
         let mut clean = None;
+        let within = std::time::Duration::from_secs(1);
         for round in 0..3 {
             let apply = ["apply", "--server-side", "--namespace", &namespace, "--filename", "-"];
             let file = together(&namespace, round).to_string();
+            let began = std::time::Instant::now();
             let (_, warned) = flipt_e2e_cluster::kubectl_with(&apply, &file).await.unwrap();
             if !warned.contains("no profile") {
                 clean = Some(round);
                 break;
             }
-            eprintln!("{warned}");
+            assert!(began.elapsed() > within, "nobody waited: {warned}");
         }
         let round = clean.expect("a pod finds its profile");
         for number in 0..5 {
@@ -156,23 +160,7 @@ async fn another_webhook_that_adds_a_container_makes_it_look_again() {
 async fn a_pod_that_was_missed_is_counted_and_its_owner_is_told() {
     in_namespace(|client, namespace| async move {
         release::install(&client).await;
-        // It is labelled only once it is there: the webhook never sees it.
-        let mut template = app::template("missed", &namespace, "serve");
-        template["metadata"]["labels"] = json!({ "app": "missed" });
-        template["spec"]["containers"][0]["args"] = json!(["serve"]);
-        apply(&client, &namespace, &app::deployment("missed", &template)).await.unwrap();
-        flipt_e2e_cluster::reach::ready_pod(&client, &namespace, "app=missed").await.unwrap();
-        kubectl(&[
-            "label",
-            "pod",
-            "--selector",
-            "app=missed",
-            "flipt.io/inject=true",
-            "--namespace",
-            &namespace,
-        ])
-        .await
-        .unwrap();
+        missed_pod(&client, &namespace).await;
         until("an event tells of the missed pod", || async {
             kubectl(&["get", "events", "--namespace", &namespace])
                 .await

@@ -17,3 +17,5 @@ mod starts_without_a_store;
 
 #[path = "../shared/manifests.rs"]
 mod manifests;
+#[path = "../shared/missed.rs"]
+mod missed;

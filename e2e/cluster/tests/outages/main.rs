@@ -15,3 +15,5 @@ mod takes_a_certificate_of_others;
 
 #[path = "../shared/manifests.rs"]
 mod manifests;
+#[path = "../shared/missed.rs"]
+mod missed;

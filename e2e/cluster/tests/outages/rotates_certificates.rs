@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flipt_e2e_cluster::{PATIENCE, TIMEOUT, in_namespace, kubectl, release, until, until_some};
+use flipt_e2e_cluster::{PATIENCE, TIMEOUT, in_namespace, kubectl, release, until_some};
 use serde_json::{Value, json};
 
 use crate::pods::create_pods;
@@ -50,16 +50,8 @@ fn short_lived() -> Value {
 
 /// Begins with a certificate that does not live long.
 async fn begin() -> String {
-    release::upgrade(&release::chart(), &short_lived()).await.unwrap();
     // Those before may still lead while they end, and would make one for long.
-    until("the operators before are gone", || async {
-        let operators =
-            ["get", "pods", "--selector", "app.kubernetes.io/component=operator", "--output", "name"];
-        let listed = kubectl(&[&operators[..], &["--namespace", release::SYSTEM]].concat()).await;
-        listed.is_ok_and(|listed| listed.lines().count() == 2)
-    })
-    .await
-    .unwrap();
+    release::replace(&short_lived()).await.unwrap();
     // The one that was made for long is replaced only when it is due; one that is gone, at once.
     kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
     until_some("there is a certificate", phase).await.unwrap().0
@@ -67,7 +59,7 @@ async fn begin() -> String {
 
 /// Ends with a certificate that lives long.
 async fn end() {
-    release::upgrade(&release::chart(), &release::values()).await.unwrap();
+    release::replace(&release::values()).await.unwrap();
     kubectl(&["delete", "secret", "flipt-webhook-tls", "--namespace", release::SYSTEM]).await.unwrap();
     until_some("there is a certificate for long", phase).await.unwrap();
 }

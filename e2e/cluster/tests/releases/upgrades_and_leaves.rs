@@ -26,11 +26,7 @@ async fn uninstall() -> (Timestamp, Timestamp) {
         .unwrap();
     // Helm waits for the Deployments only; their pods end a moment later.
     until("the operators are gone", || async {
-        let operators =
-            ["get", "pods", "--selector", "app.kubernetes.io/component=operator", "--output", "name"];
-        kubectl(&[&operators[..], &["--namespace", release::SYSTEM]].concat())
-            .await
-            .is_ok_and(|listed| listed.is_empty())
+        release::operators().await.is_ok_and(|pods| pods.is_empty())
     })
     .await
     .unwrap();
