@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 use kube::{Api, ResourceExt as _, api::PostParams};
 use tokio::time::Instant;
 
-use crate::{context::Context, metrics::Metrics};
+use crate::{context::Context, metrics::Metrics, settings::Settings};
 
 /// Longest time until a connection to a server stands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,6 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TOKEN_SECONDS: i64 = 3_600;
 /// How long a token from a Secret is kept.
 const SECRET_AGE: Duration = Duration::from_secs(60);
+/// The audience that servers accept if nothing else is said.
+const SERVERS: &str = "flipt-server";
+/// How the audiences of API servers begin.
+const API_SERVER: &str = "https://kubernetes.default";
 /// How many seconds' worth of writes may be made at once.
 const BURST_SECONDS: f64 = 25.0;
 
@@ -72,6 +76,44 @@ impl Failure {
     }
 }
 
+/// The audience of no other server. A token for it is worth nothing anywhere else.
+pub(crate) fn own_audience(server: &FliptServer) -> String {
+    format!("{SERVERS}.{}.{}", server.namespace().unwrap_or_default(), server.name_any())
+}
+
+/// The audience of the token of its own account that the operator shows a server; nothing: it shows no such token. A
+/// managed server lets nobody in without credentials, and accepts its own audience (`managed`).
+fn audience(server: &FliptServer) -> Option<String> {
+    let given = server.spec.auth.service_account_token.as_ref().map(|token| token.audience.as_str());
+    match given {
+        None | Some(SERVERS) if server.spec.managed.is_some() => {
+            (given.is_some() || server.spec.auth.token_secret_ref.is_none()).then(|| own_audience(server))
+        }
+        given => given.map(str::to_owned),
+    }
+}
+
+/// Why the operator does not show a server its token, for people: whoever may describe a server chooses where the token
+/// goes, and could use it wherever its audience is accepted.
+pub(crate) fn refuses_token(server: &FliptServer, settings: &Settings) -> Option<String> {
+    let (audience, own) = (audience(server)?, own_audience(server));
+    if audience.starts_with(API_SERVER) {
+        return Some(format!(
+            "spec.auth.serviceAccountToken.audience: {audience} is the API server of this cluster, whose tokens are shown to \
+             nobody else; choose an audience that the server accepts, such as {own}"
+        ));
+    }
+    let namespace = server.namespace().unwrap_or_default();
+    (audience != own && !settings.trusts_servers_of(&namespace)).then(|| {
+        format!(
+            "spec.auth.serviceAccountToken: tokens for the audience {audience} are shown to servers in the namespace {} and \
+             those of --token-namespaces only, as other servers accept them, too; use the audience {own} and let the server \
+             accept it, or tokenSecretRef",
+            settings.namespace
+        )
+    })
+}
+
 /// Calls of one server.
 pub(crate) struct Connection {
     client: Client,
@@ -97,22 +139,15 @@ impl Connection {
                 Some(reference) => Some(secret_value(&secrets, &reference.name, &reference.key).await?),
             };
         let options = Options { authorities, connect_timeout: CONNECT_TIMEOUT, call_timeout: CALL_TIMEOUT };
-        let auth = &server.spec.auth;
-        let source = match (&auth.service_account_token, &auth.token_secret_ref) {
-            (Some(token), _) => Source::Account {
+        let source = match (audience(server), &server.spec.auth.token_secret_ref) {
+            (Some(audience), _) => Source::Account {
                 accounts: Api::namespaced(context.client.clone(), &context.settings.namespace),
                 name: context.settings.service_account.clone(),
-                audience: token.audience.clone(),
+                audience,
             },
             (None, Some(secret)) => {
                 Source::Secret { secrets, name: secret.name.clone(), key: secret.key.clone() }
             }
-            // A managed server lets nobody in without credentials.
-            (None, None) if server.spec.managed.is_some() => Source::Account {
-                accounts: Api::namespaced(context.client.clone(), &context.settings.namespace),
-                name: context.settings.service_account.clone(),
-                audience: "flipt-server".to_owned(),
-            },
             (None, None) => Source::Nothing,
         };
         Ok(Self {
@@ -294,7 +329,53 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::settings::Arguments;
+
+    fn server(namespace: &str, spec: &Value) -> FliptServer {
+        serde_json::from_value(json!({
+            "apiVersion": "flipt.io/v1alpha1", "kind": "FliptServer",
+            "metadata": { "name": "own", "namespace": namespace }, "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_token_goes_only_where_nobody_can_use_it_elsewhere() {
+        let line = ["flipt-operator", "--namespace", "flipt-system", "--token-namespaces", "trusted"];
+        let settings = Arguments::try_parse_from(line).unwrap().settings;
+        let external = |auth: Value| json!({ "external": { "url": "https://a.example" }, "auth": auth });
+        let managed = |auth: Value| json!({ "managed": { "database": { "urlSecretRef": { "name": "d", "key": "u" } } }, "auth": auth });
+        let token = |audience: &str| json!({ "serviceAccountToken": { "audience": audience } });
+        let own = "flipt-server.shop.own";
+        for (namespace, spec, expected, refused) in [
+            ("flipt-system", external(json!({ "serviceAccountToken": {} })), Some("flipt-server"), false),
+            ("trusted", external(token("other")), Some("other"), false),
+            ("shop", external(json!({ "serviceAccountToken": {} })), Some("flipt-server"), true),
+            ("shop", external(token("flipt-server.shop.other")), Some("flipt-server.shop.other"), true),
+            ("shop", external(token(own)), Some(own), false),
+            ("shop", external(json!({ "tokenSecretRef": { "name": "s", "key": "t" } })), None, false),
+            ("shop", external(json!({})), None, false),
+            ("shop", managed(json!({})), Some(own), false),
+            ("shop", managed(json!({ "serviceAccountToken": {} })), Some(own), false),
+            ("shop", managed(token("other")), Some("other"), true),
+            ("shop", managed(json!({ "tokenSecretRef": { "name": "s", "key": "t" } })), None, false),
+            (
+                "flipt-system",
+                external(token("https://kubernetes.default.svc.cluster.local")),
+                Some("https://kubernetes.default.svc.cluster.local"),
+                true,
+            ),
+        ] {
+            let server = server(namespace, &spec);
+            assert_eq!(audience(&server).as_deref(), expected, "{namespace} {spec}");
+            let said = refuses_token(&server, &settings);
+            assert_eq!(said.is_some(), refused, "{namespace} {spec}: {said:?}");
+        }
+    }
 
     #[test]
     fn many_writes_at_once_are_followed_by_as_many_as_the_rate_allows() {

@@ -29,8 +29,9 @@ use kube::{
 };
 use serde_json::json;
 
+use self::managed::Stop;
 use crate::{
-    connection::Connection,
+    connection::{Connection, refuses_token},
     context::FIELD_MANAGER,
     events::Severity,
     feed::State,
@@ -249,6 +250,8 @@ async fn reconcile(guarded: Arc<DeserializeGuard<FliptServer>>, term: Arc<Term>)
     if let Some(status) = status_after(server, &found, Time(Timestamp::now())) {
         say(&term, server, &status).await;
         write_status(&term, server, &status).await?;
+    }
+    if found.standing != Standing::OnItsWay {
         term.state(&id, result);
     }
     Ok(Action::requeue(pause))
@@ -260,6 +263,8 @@ struct Found {
     version: Option<String>,
     ready_replicas: Option<i32>,
     flags: Option<i32>,
+    /// Whether its pods are those that are described, or why not; nothing for one that the operator does not run.
+    rollout: Option<Result<(), String>>,
     standing: Standing,
 }
 
@@ -275,15 +280,28 @@ enum Standing {
 }
 
 async fn look(term: &Term, server: &FliptServer) -> Result<Found, Error> {
-    let mut found =
-        Found { url: None, version: None, ready_replicas: None, flags: None, standing: Standing::OnItsWay };
+    let mut found = Found {
+        url: None,
+        version: None,
+        ready_replicas: None,
+        flags: None,
+        rollout: None,
+        standing: Standing::OnItsWay,
+    };
     let rolled_out = match &server.spec.managed {
         None => {
             found.url = server.spec.external.as_ref().map(|external| external.url.clone());
             Ok(())
         }
         Some(_) => {
-            let run = managed::run(term, server).await?;
+            let run = match managed::run(term, server).await {
+                Ok(run) => run,
+                Err(Stop::Refused(reason, message)) => {
+                    found.standing = Standing::Trouble(reason, message);
+                    return Ok(found);
+                }
+                Err(Stop::Failed(error)) => return Err(error),
+            };
             found.url = Some(run.url);
             found.ready_replicas = run.ready_replicas;
             run.rolled_out
@@ -294,6 +312,11 @@ async fn look(term: &Term, server: &FliptServer) -> Result<Found, Error> {
         found.standing = Standing::Trouble(Reason::InvalidSpec, message);
         return Ok(found);
     };
+    if let Some(message) = refuses_token(server, &term.context.settings) {
+        term.live.remove(&id_of(server));
+        found.standing = Standing::Trouble(Reason::Unauthorized, message);
+        return Ok(found);
+    }
     let live = match connect(term, server, url).await {
         Ok(live) => live,
         Err(message) => {
@@ -302,6 +325,7 @@ async fn look(term: &Term, server: &FliptServer) -> Result<Found, Error> {
             return Ok(found);
         }
     };
+    found.rollout = server.spec.managed.is_some().then(|| rolled_out.clone());
     let feed = live.feed(flipt_model::DEFAULT_ENVIRONMENT);
     found.standing = match feed.state() {
         State::Following => Standing::Ready,
@@ -364,7 +388,15 @@ fn status_after(server: &FliptServer, found: &Found, now: Time) -> Option<FliptS
         Standing::Ready => {
             set(ConditionType::Accepted, true, Reason::Synced, "");
             set(ConditionType::Ready, true, Reason::Synced, "");
-            status.observed_generation = generation;
+            // Pods of the description before serve on: it can be used, and is not what it should be.
+            match &found.rollout {
+                None => status.observed_generation = generation,
+                Some(Ok(())) => {
+                    set(ConditionType::Synced, true, Reason::Synced, "");
+                    status.observed_generation = generation;
+                }
+                Some(Err(message)) => set(ConditionType::Synced, false, Reason::ServerUnavailable, message),
+            }
         }
         Standing::OnItsWay => {}
         Standing::Trouble(reason, message) => {
@@ -434,6 +466,7 @@ mod tests {
             version: None,
             ready_replicas: None,
             flags: Some(7),
+            rollout: None,
             standing,
         }
     }
@@ -452,6 +485,25 @@ mod tests {
         assert!(status_after(&server, &found(Standing::Ready), at(2)).is_none());
         let later = found(Standing::OnItsWay);
         assert!(status_after(&server, &later, at(3)).is_none(), "a new leader takes nothing back");
+    }
+
+    #[test]
+    fn a_server_whose_pods_are_those_of_before_is_ready_and_not_as_it_should_be() {
+        let stuck = "Job flipt-own-migrate-1 could not migrate the database: wrong password".to_owned();
+        let mut found = found(Standing::Ready);
+        found.rollout = Some(Err(stuck.clone()));
+        let status = status_after(&server(), &found, at(1)).unwrap();
+        let condition = |status: &FliptServerStatus, name: &str| {
+            let found = status.conditions.iter().find(|it| it.type_ == name).unwrap();
+            (found.status.clone(), found.message.clone())
+        };
+        assert_eq!(condition(&status, "Ready").0, "True");
+        assert_eq!(condition(&status, "Synced"), ("False".to_owned(), stuck));
+        assert_eq!(status.observed_generation, None, "the new description is not in force");
+        found.rollout = Some(Ok(()));
+        let status = status_after(&server(), &found, at(2)).unwrap();
+        assert_eq!(condition(&status, "Synced").0, "True");
+        assert_eq!(status.observed_generation, Some(3));
     }
 
     #[test]

@@ -104,6 +104,17 @@ pub(crate) struct Settings {
     )]
     watch_namespaces: Vec<String>,
 
+    /// Namespaces, beside the operator's own, whose servers may be shown a token of the operator for any audience,
+    /// comma-separated. Whoever may create a FliptServer there can have such a token sent to an address of their choice.
+    #[arg(
+        long,
+        env = "FLIPT_OPERATOR_TOKEN_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAME",
+        global = true
+    )]
+    token_namespaces: Vec<String>,
+
     /// Name of the MutatingWebhookConfiguration.
     #[arg(
         long,
@@ -210,6 +221,11 @@ impl Settings {
     /// Whether custom resources of this namespace are reconciled.
     pub(crate) fn watches(&self, namespace: &str) -> bool {
         self.watched().is_none_or(|names| names.contains(&namespace))
+    }
+
+    /// Whether servers that are described in this namespace may be shown tokens for any audience.
+    pub(crate) fn trusts_servers_of(&self, namespace: &str) -> bool {
+        namespace == self.namespace || self.token_namespaces.iter().any(|name| name.trim() == namespace)
     }
 }
 

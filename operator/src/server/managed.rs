@@ -3,10 +3,10 @@
 //! The database's schema is brought up to date by a Job before the first pod of a new image starts. Every step of a
 //! migration only adds, so pods of the image before go on serving meanwhile; and a migration that fails leaves them.
 
-use flipt_crds::{FliptServer, ManagedServer, PullPolicy, ServiceType};
+use flipt_crds::{FliptServer, ManagedServer, PullPolicy, Reason, ServiceType};
 use k8s_openapi::{
     api::{apps::v1::Deployment, batch::v1::Job},
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 use kube::{
     Api, Resource as _, ResourceExt as _,
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    connection::own_audience,
     context::FIELD_MANAGER,
     image,
     resources::{Error, limited},
@@ -44,11 +45,31 @@ pub(super) struct Run {
     pub(super) rolled_out: Result<(), String>,
 }
 
+/// What keeps a server from being run.
+pub(super) enum Stop {
+    /// It cannot be run as it is described; the reason and the message of a condition.
+    Refused(Reason, String),
+    /// The API server did not do what it was asked; it is tried again.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            // What a policy or the API server itself does not let through, it will not let through the next time either.
+            Error::Kubernetes(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+                Self::Refused(Reason::InvalidSpec, status.message.clone())
+            }
+            error => Self::Failed(error),
+        }
+    }
+}
+
 /// Makes a server run as it is described.
 ///
 /// # Errors
-/// [`Error`]: the API server refused something.
-pub(super) async fn run(term: &Term, server: &FliptServer) -> Result<Run, Error> {
+/// [`Stop`].
+pub(super) async fn run(term: &Term, server: &FliptServer) -> Result<Run, Stop> {
     let Some(objects) = render(server, &term.context.settings) else {
         return Ok(Run { url: String::new(), ready_replicas: None, rolled_out: Ok(()) });
     };
@@ -56,7 +77,7 @@ pub(super) async fn run(term: &Term, server: &FliptServer) -> Result<Run, Error>
     let client = &term.context.client;
     let url = format!("http://{}.{namespace}.svc:{}", objects.name, objects.http);
     for object in [Some(&objects.service), objects.config.as_ref()].into_iter().flatten() {
-        apply(term, &namespace, object).await?;
+        apply(term, server, &namespace, object).await?;
     }
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     let there = limited(deployments.get_opt(&objects.name)).await?;
@@ -71,7 +92,7 @@ pub(super) async fn run(term: &Term, server: &FliptServer) -> Result<Run, Error>
         let waiting = match job.as_ref().map(standing) {
             Some(Migration::Done) => None,
             None => {
-                apply(term, &namespace, &objects.job).await?;
+                apply(term, server, &namespace, &objects.job).await?;
                 Some(format!("Job {} migrates the database", objects.migration))
             }
             Some(Migration::Going) => Some(format!("Job {} migrates the database", objects.migration)),
@@ -85,9 +106,9 @@ pub(super) async fn run(term: &Term, server: &FliptServer) -> Result<Run, Error>
             return Ok(Run { url, ready_replicas, rolled_out: Err(waiting) });
         }
     }
-    apply(term, &namespace, &objects.deployment).await?;
+    apply(term, server, &namespace, &objects.deployment).await?;
     match &objects.budget {
-        Some(budget) => apply(term, &namespace, budget).await?,
+        Some(budget) => apply(term, server, &namespace, budget).await?,
         None => remove_budget(term, server, &namespace, &objects.name).await?,
     }
     if !migrated {
@@ -123,22 +144,44 @@ fn standing(job: &Job) -> Migration {
 
 fn rolled_out(deployment: &Deployment) -> Result<(), String> {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let status = deployment.status.as_ref();
-    let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
-    if ready >= wanted {
+    let name = deployment.name_any();
+    let status = deployment.status.clone().unwrap_or_default();
+    let stuck =
+        status.conditions.iter().flatten().find(|it| it.type_ == "Progressing" && it.status == "False");
+    if let Some(stuck) = stuck {
+        return Err(format!("Deployment {name}: {}", stuck.message.clone().unwrap_or_default()));
+    }
+    if status.observed_generation < deployment.metadata.generation {
+        return Err(format!("Deployment {name} is not looked at yet"));
+    }
+    let (updated, ready) = (status.updated_replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
+    if updated >= wanted && ready >= wanted {
         return Ok(());
     }
-    Err(format!("{ready} of {wanted} pods of Deployment {} are ready", deployment.name_any()))
+    Err(format!("Deployment {name}: {updated} of {wanted} pods are as described, {ready} are ready"))
 }
 
-async fn apply(term: &Term, namespace: &str, object: &Value) -> Result<(), Error> {
+/// Brings an object to what it should be. One of the same name that somebody else has made is left alone.
+async fn apply(term: &Term, server: &FliptServer, namespace: &str, object: &Value) -> Result<(), Stop> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
     let api: Api<DynamicObject> = Api::namespaced_with(term.context.client.clone(), namespace, &resource);
+    let (kind, name) = (text("/kind"), text("/metadata/name"));
+    let there = limited(api.get_metadata_opt(name)).await?;
+    if there.is_some_and(|there| !is_of(&there.metadata, server)) {
+        let message = format!(
+            "{kind} {name} exists and was not made for this server: remove it, or give the server another name"
+        );
+        return Err(Stop::Refused(Reason::Conflict, message));
+    }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    limited(api.patch(text("/metadata/name"), &parameters, &Patch::Apply(object))).await?;
+    limited(api.patch(name, &parameters, &Patch::Apply(object))).await?;
     Ok(())
+}
+
+fn is_of(meta: &ObjectMeta, server: &FliptServer) -> bool {
+    meta.owner_references.iter().flatten().any(|owner| Some(&owner.uid) == server.metadata.uid.as_ref())
 }
 
 /// Removes the budget of a server that has one pod only: it would stop every node from being drained.
@@ -146,7 +189,7 @@ async fn remove_budget(term: &Term, server: &FliptServer, namespace: &str, name:
     use k8s_openapi::api::policy::v1::PodDisruptionBudget;
     let api: Api<PodDisruptionBudget> = Api::namespaced(term.context.client.clone(), namespace);
     let Some(budget) = limited(api.get_opt(name)).await? else { return Ok(()) };
-    if budget.owner_references().iter().any(|owner| Some(&owner.uid) == server.metadata.uid.as_ref()) {
+    if is_of(&budget.metadata, server) {
         limited(api.delete(name, &DeleteParams::default())).await?;
     }
     Ok(())
@@ -221,7 +264,7 @@ fn render(server: &FliptServer, settings: &Settings) -> Option<Objects> {
         labels["flipt.io/inject"] = "false".into();
         labels
     };
-    let environment = environment(managed, &namespace, settings);
+    let environment = environment(server, managed, settings);
     let mut volumes = vec![
         // Nothing lasts here: what has to last is in the database.
         json!({ "name": "state", "emptyDir": {} }),
@@ -277,7 +320,9 @@ fn render(server: &FliptServer, settings: &Settings) -> Option<Objects> {
     serving["readinessProbe"] = probe("/readyz", 5, 2);
     serving["livenessProbe"] = probe("/livez", 10, 6);
     let mut serving = pod(serving);
-    serving["terminationGracePeriodSeconds"] = 30.into();
+    serving["terminationGracePeriodSeconds"] = (DRAIN_SECONDS + 25).into();
+    // It asks the API server for the keys of tokens.
+    serving["automountServiceAccountToken"] = true.into();
     serving["topologySpreadConstraints"] = json!([{
         "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": { "matchLabels": selector("server") },
@@ -341,7 +386,8 @@ fn render(server: &FliptServer, settings: &Settings) -> Option<Objects> {
 
 /// What the configuration does not say: the database, and who gets in. A configuration with a section
 /// `authentication` decides that by itself.
-fn environment(managed: &ManagedServer, namespace: &str, settings: &Settings) -> Vec<Value> {
+fn environment(server: &FliptServer, managed: &ManagedServer, settings: &Settings) -> Vec<Value> {
+    let namespace = server.namespace().unwrap_or_default();
     let secret = &managed.database.url_secret_ref;
     let mut environment = vec![json!({
         "name": "FLIPT_DB_URL",
@@ -354,6 +400,14 @@ fn environment(managed: &ManagedServer, namespace: &str, settings: &Settings) ->
     }
     if !managed.config.contains_key("log") {
         set("FLIPT_LOG_ENCODING", "json");
+    }
+    let audiences = Value::Object(managed.config.clone());
+    if audiences.pointer("/authentication/methods/kubernetes/audiences").is_none() {
+        // The operator's token is for this server alone; those of others are as everywhere.
+        set(
+            "FLIPT_AUTHENTICATION_METHODS_KUBERNETES_AUDIENCES",
+            &format!("flipt-server {}", own_audience(server)),
+        );
     }
     if !managed.config.contains_key("authentication") {
         // Whoever runs pods in the server's namespace can mount the Secret of its database: to let them read flags
