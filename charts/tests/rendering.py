@@ -60,6 +60,16 @@ class Rendering(unittest.TestCase):
         for item in objects("--set", "server.ingress.enabled=false", release="a" * 53):
             self.assertLessEqual(len(item["metadata"]["name"]), 63)
 
+    def test_images_of_a_private_registry_are_pulled_by_exports_too(self):
+        given = "imagePullSecrets[0].name=registry,export.enabled=true,export.spec.job.backoffLimit=5,snapshots.bucket=flags"
+        export = find(bootstrap(objects("--set", given)), "FliptSnapshotExport")
+        self.assertEqual(export["spec"]["job"], {"imagePullSecrets": [{"name": "registry"}], "backoffLimit": 5})
+
+    def test_tokens_of_the_operator_stay_with_servers_of_the_release_unless_others_are_named(self):
+        for given, expected in ((), None), (("--set", "operator.tokenNamespaces={shop,pay}"), "shop,pay"):
+            operator = find(objects(*given), "Deployment", "flipt-operator")["spec"]["template"]
+            self.assertEqual(environment(operator).get("FLIPT_OPERATOR_TOKEN_NAMESPACES"), expected)
+
     def test_the_definitions_are_those_of_the_crate_and_stay(self):
         rendered = [item for item in objects() if item["kind"] == "CustomResourceDefinition"]
         folder = CHART.parent.parent / "crds" / "generated"

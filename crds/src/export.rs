@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flipt_model::DEFAULT_ENVIRONMENT;
 use k8s_openapi::{
-    api::core::v1::{EnvVar, Toleration},
+    api::core::v1::{EnvVar, LocalObjectReference, Toleration},
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
 use kube::{CustomResource, KubeSchema, core::Rule};
@@ -78,6 +78,8 @@ pub struct FliptSnapshotExportSpec {
     pub service_account: ServiceAccount,
     /// What is written.
     #[serde(default = "all_formats")]
+    #[x_kube(validation = Rule::new("'Native' in self")
+        .message("Native is what sidecars read: further formats come beside it"))]
     #[schemars(length(min = 1, max = 2))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub formats: Vec<Format>,
@@ -227,6 +229,10 @@ pub struct ExportJob {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub ttl_seconds_after_finished: Option<i32>,
+    /// Secrets for pulling it, in the namespace of the export.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Further labels of the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
@@ -256,6 +262,7 @@ impl Default for ExportJob {
             active_deadline_seconds: 120,
             backoff_limit: 2,
             ttl_seconds_after_finished: None,
+            image_pull_secrets: Vec::new(),
             pod_labels: BTreeMap::new(),
             pod_annotations: BTreeMap::new(),
             node_selector: BTreeMap::new(),

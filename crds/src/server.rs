@@ -1,6 +1,9 @@
 //! `FliptServer`: a server, run by the operator or elsewhere.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use k8s_openapi::{
+    api::core::v1::LocalObjectReference,
+    apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector},
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +85,10 @@ pub struct ManagedServer {
     /// Its image.
     #[serde(default)]
     pub image: Image,
+    /// Secrets for pulling it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Where its flags are kept.
     pub database: Database,
     /// Configuration, as in the server's file. Secrets do not belong here.
@@ -145,7 +152,9 @@ pub struct ExternalServer {
 #[x_kube(validation = Rule::new("!(has(self.serviceAccountToken) && has(self.tokenSecretRef))")
     .message("set at most one of serviceAccountToken and tokenSecretRef"))]
 pub struct ServerAuthentication {
-    /// By a token of its service account.
+    /// By a token of its service account. In a namespace that the operator is not told to trust (`--token-namespaces`),
+    /// the audience has to be `flipt-server.<namespace>.<name>`, which no other server accepts. A server that the operator
+    /// runs accepts it, and is shown it if the audience is not set otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_token: Option<ServiceAccountToken>,
     /// By a client token of the server.

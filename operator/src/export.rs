@@ -189,7 +189,7 @@ fn export_of(child: &impl Resource) -> Option<ObjectRef<Export>> {
 }
 
 fn after_failure(_: Arc<Export>, failure: &Failure, exports: Arc<Exports>) -> Action {
-    exports.context.metrics.reconciles.with_label_values(&["FliptSnapshotExport", "failed"]).inc();
+    exports.context.metrics.reconciles.with_label_values(&["FliptSnapshotExport", "error"]).inc();
     tracing::warn!(error = %failure, "export not reconciled; trying again");
     Action::requeue(RETRY)
 }
@@ -335,7 +335,7 @@ impl Exports {
                      false, or another name"
                 ),
             ))),
-            Some(found) if carries(&found.metadata, &account.metadata) => Ok(None),
+            // Also if it has all that it should: what was taken out of the description has to go.
             _ => Ok(apply(accounts, &name, account).await?.err()),
         }
     }

@@ -193,13 +193,15 @@ impl Claim {
         loop {
             tokio::time::sleep(PAUSE).await;
             let tried = Instant::now();
-            match self.renew().await {
-                Ok(true) => renewed = tried,
-                Ok(false) => {
+            let left = RENEW_DEADLINE.saturating_sub(renewed.elapsed());
+            match tokio::time::timeout(left, self.renew()).await {
+                Ok(Ok(true)) => renewed = tried,
+                Ok(Ok(false)) => {
                     tracing::warn!("the Lease is another replica's, or gone");
                     return;
                 }
-                Err(error) => tracing::warn!(error = %error, "Lease not renewed"),
+                Ok(Err(error)) => tracing::warn!(error = %error, "Lease not renewed"),
+                Err(_) => tracing::warn!("Lease not renewed in time"),
             }
             if renewed.elapsed() + PAUSE >= RENEW_DEADLINE {
                 return;

@@ -365,7 +365,10 @@ async fn connect(term: &Term, server: &FliptServer, url: &str) -> Result<Arc<Liv
         }
     }
     let connection = Connection::new(&term.context, server, url).await?;
-    Ok(term.live.insert(id, connection, made_of, server.spec.resync_period.get()))
+    let live = term.live.insert(id.clone(), connection, made_of, server.spec.resync_period.get());
+    // Whoever used the connection before, or found none, would hear nothing more of the server.
+    wake_users(term, &id);
+    Ok(live)
 }
 
 /// The status, if it says something else than the last one.

@@ -272,8 +272,9 @@ async fn watch_labels(term: &Arc<Term>, writer: reflector::store::Writer<Partial
                 let name = namespace.metadata.name.unwrap_or_default();
                 let labels = namespace.metadata.labels.unwrap_or_default();
                 let seen = (labels, namespace.metadata.deletion_timestamp.is_some());
-                let before = known.insert(name.clone(), seen.clone());
-                if before.is_some_and(|before| before != seen) {
+                // Also where nothing was known before: without its labels, a namespace is granted nothing.
+                if known.get(&name) != Some(&seen) {
+                    known.insert(name.clone(), seen);
                     let there = Some(name.as_str());
                     term.wake_if::<FliptNamespace>(|object| object.meta().namespace.as_deref() == there);
                     term.wake_if::<FliptFlag>(|object| object.meta().namespace.as_deref() == there);

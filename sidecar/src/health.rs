@@ -50,6 +50,7 @@ pub(crate) struct Health {
 }
 
 struct Metrics {
+    loaded: IntGauge,
     age: Gauge,
     stale: IntGauge,
     revision: IntGauge,
@@ -69,6 +70,10 @@ impl Metrics {
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.add(info);
         Ok(Self {
+            loaded: registry.add(IntGauge::new(
+                "flipt_snapshot_loaded",
+                "1 once there is a snapshot in force; until then, evaluations are refused.",
+            )?),
             age: registry.add(Gauge::new(
                 "flipt_snapshot_age_seconds",
                 "Time since the writer last confirmed the snapshot in force.",
@@ -205,6 +210,7 @@ impl Health {
         if let Some(metrics) = &self.metrics {
             let status = self.holder.status();
             let state = status.state();
+            metrics.loaded.set(self.holder.is_loaded().into());
             metrics.age.set(state.age(Utc::now()).map_or(0.0, |age| age.as_secs_f64()));
             metrics.stale.set(self.is_stale().into());
             metrics.revision.set(i64::try_from(state.revision).unwrap_or(i64::MAX));

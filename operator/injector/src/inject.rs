@@ -182,7 +182,7 @@ fn skipped(pod: &Value, profile: &Profile) -> Option<SkipReason> {
         Some(SkipReason::StaticPod)
     } else if spec["hostNetwork"] == true {
         Some(SkipReason::HostNetwork)
-    } else if spec["os"]["name"] == "windows" {
+    } else if is_windows(spec) {
         Some(SkipReason::Windows)
     } else if account.iter().all(|account| account.as_str().is_none_or(str::is_empty)) {
         Some(SkipReason::NoServiceAccount)
@@ -193,6 +193,12 @@ fn skipped(pod: &Value, profile: &Profile) -> Option<SkipReason> {
     } else {
         None
     }
+}
+
+/// Whether a pod is meant for nodes with Windows, by its own word or by the label of the nodes.
+fn is_windows(spec: &Value) -> bool {
+    let selected = |label: &str| spec["nodeSelector"][label] == "windows";
+    spec["os"]["name"] == "windows" || selected("kubernetes.io/os") || selected("beta.kubernetes.io/os")
 }
 
 /// Puts the sidecar into its place. One that is there and is what it should be is only moved, should a mesh have

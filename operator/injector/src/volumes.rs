@@ -16,6 +16,8 @@ pub(crate) const TOKEN_FOLDER: &str = "/var/run/secrets/flipt.io/serviceaccount"
 pub(crate) const SERVER_TOKEN_FOLDER: &str = "/var/run/secrets/flipt.io/server";
 /// Folder of the token with which the sidecar takes a role of AWS.
 pub(crate) const AWS_TOKEN_FOLDER: &str = "/var/run/secrets/flipt.io/aws";
+/// Folder of a token of the API server, which Kubernetes mounts into every container that has nothing there.
+const API_TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Folder of the cluster's token keys.
 pub(crate) const TRUST_FOLDER: &str = "/etc/flipt/trust";
 /// Folder of the keys that snapshots must be signed with.
@@ -147,6 +149,12 @@ pub(crate) fn add(draft: &mut Draft, profile: &Profile, settings: &Settings, mod
                     mount["readOnly"] = json!(true);
                 }
                 added.sidecar_mounts.push(mount);
+                if name == "flipt-cache" {
+                    // The sidecar has no business with the API server: an empty folder keeps the token away.
+                    added.sidecar_mounts.push(json!({
+                        "name": actual, "mountPath": API_TOKEN_FOLDER, "subPath": "no-api-token", "readOnly": true,
+                    }));
+                }
             }
             None => added.token = Some(actual),
         }

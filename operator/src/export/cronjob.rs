@@ -244,6 +244,8 @@ fn pod(export: &FliptSnapshotExport, target: &Target, image: String) -> PodSpec 
         // An exporter has no business with the API server.
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
+        image_pull_secrets: (!spec.job.image_pull_secrets.is_empty())
+            .then(|| spec.job.image_pull_secrets.clone()),
         node_selector: (!spec.job.node_selector.is_empty()).then(|| spec.job.node_selector.clone()),
         tolerations: (!spec.job.tolerations.is_empty()).then(|| spec.job.tolerations.clone()),
         security_context: Some(PodSecurityContext {

@@ -303,6 +303,7 @@ fn render(server: &FliptServer, settings: &Settings) -> Option<Objects> {
             "containers": [container],
             "volumes": volumes,
             "enableServiceLinks": false,
+            "imagePullSecrets": managed.image_pull_secrets,
             "securityContext": {
                 "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
                 "seccompProfile": { "type": "RuntimeDefault" },

@@ -47,6 +47,14 @@ async fn an_application_keeps_all_that_it_has() {
             !mounts.contains("kube-api-access") && !mounts.contains("flipt.io/serviceaccount"),
             "{mounts}"
         );
+
+        // An application that has a token of the API server keeps it to itself.
+        template["spec"]["automountServiceAccountToken"] = true.into();
+        let (pod, _) = dry_run(&namespace, &template).await;
+        let has_token =
+            |list: &str| pod["spec"][list][0]["volumeMounts"].to_string().contains("kube-api-access");
+        assert!(has_token("containers"), "{pod}");
+        assert!(!has_token("initContainers"), "the sidecar has a token of the API server: {pod}");
     })
     .await;
 }

@@ -146,3 +146,38 @@ async fn it_is_migrated_serves_flags_and_is_changed_without_a_failed_request() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn it_takes_over_nothing_of_others_and_shows_its_token_to_nobody_else() {
+    in_namespace(|client, namespace| async move {
+        release::install(&client).await;
+        let foreign = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "flipt-own" },
+            "spec": { "selector": { "app": "somebody" }, "ports": [{ "port": 80 }] },
+        });
+        kubectl_apply(&namespace, &foreign.to_string()).await.unwrap();
+        kubectl_apply(&namespace, &server(1, "info")).await.unwrap();
+        release::says(&namespace, "fliptserver/own", "Ready", "Conflict").await.unwrap();
+        let selector = ["get", "service", "flipt-own", "--output", "jsonpath={.spec.selector}"];
+        assert_eq!(printed(&namespace, &selector).await, r#"{"app":"somebody"}"#);
+        let made = printed(&namespace, &["get", "deployments,jobs,configmaps", "--output", "name"]).await;
+        assert!(!made.contains("flipt-own"), "{made}");
+
+        // A tenant would receive a token that the server of the release accepts.
+        let external = |name: &str, token: serde_json::Value| {
+            let server = json!({
+                "apiVersion": "flipt.io/v1alpha1", "kind": "FliptServer", "metadata": { "name": name },
+                "spec": {
+                    "external": { "url": "http://catcher.example" }, "auth": { "serviceAccountToken": token },
+                },
+            });
+            server.to_string()
+        };
+        kubectl_apply(&namespace, &external("thief", json!({}))).await.unwrap();
+        release::says(&namespace, "fliptserver/thief", "Ready", "Unauthorized").await.unwrap();
+        let own = json!({ "audience": format!("flipt-server.{namespace}.honest") });
+        kubectl_apply(&namespace, &external("honest", own)).await.unwrap();
+        release::says(&namespace, "fliptserver/honest", "Ready", "ServerUnavailable").await.unwrap();
+    })
+    .await;
+}

@@ -83,6 +83,8 @@ fn the_sidecar_is_told_what_its_profile_says() {
         [
             "/etc/flipt/trust",
             "/var/cache/flipt",
+            // Empty, so that no token of the API server comes there.
+            "/var/run/secrets/kubernetes.io/serviceaccount",
             "/var/run/secrets/flipt.io/server",
             "/etc/flipt/verify",
             "/etc/flipt/seed/2"

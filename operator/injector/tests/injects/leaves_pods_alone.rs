@@ -18,7 +18,7 @@ fn outcome(change: impl FnOnce(&mut Value)) -> Outcome {
 #[test]
 fn a_pod_that_cannot_have_a_sidecar_is_left_alone_with_the_reason() {
     type Change = fn(&mut Value);
-    let cases: [(SkipReason, Change); 10] = [
+    let cases: [(SkipReason, Change); 12] = [
         (SkipReason::OptedOut, |pod| pod["metadata"]["labels"]["flipt.io/inject"] = json!("false")),
         (SkipReason::HostNetwork, |pod| pod["spec"]["hostNetwork"] = json!(true)),
         (SkipReason::StaticPod, |pod| {
@@ -28,6 +28,10 @@ fn a_pod_that_cannot_have_a_sidecar_is_left_alone_with_the_reason() {
             pod["metadata"]["annotations"] = json!({"kubernetes.io/config.source": "file"})
         }),
         (SkipReason::Windows, |pod| pod["spec"]["os"] = json!({"name": "windows"})),
+        (SkipReason::Windows, |pod| pod["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "windows"})),
+        (SkipReason::Windows, |pod| {
+            pod["spec"]["nodeSelector"] = json!({"beta.kubernetes.io/os": "windows"})
+        }),
         (SkipReason::NoServiceAccount, |pod| pod["spec"]["serviceAccountName"] = Value::Null),
         (SkipReason::ContainerNameTaken, |pod| pod["spec"]["containers"][0]["name"] = json!("flipt-sidecar")),
         (SkipReason::ContainerNameTaken, |pod| {
