@@ -248,8 +248,10 @@ async fn with_policy_open_after_it_starts_without_a_snapshot_and_recovers_by_its
     assert_eq!(sidecar.probe("/readyz").await, Ok(200));
     assert_not_ready(&sidecar).await;
     assert_eq!(sidecar.metric("flipt_startup_opened_total").await, Ok(Some(1.0)));
+    assert_eq!(sidecar.metric("flipt_snapshot_loaded").await, Ok(Some(0.0)));
     s3.restart().await.unwrap();
     until_it_recovers(&sidecar).await;
+    assert_eq!(sidecar.metric("flipt_snapshot_loaded").await, Ok(Some(1.0)));
 }
 
 #[tokio::test]
