@@ -139,6 +139,11 @@ pub async fn upgrade(chart: &str, values: &Value) -> Result<String> {
 /// As [`upgrade`]; if they do not end in time.
 pub async fn replace(values: &Value) -> Result<()> {
     upgrade(&chart(), values).await?;
+    operators_alone().await
+}
+
+/// Waits until there are the two operators that there should be, and none that ends.
+async fn operators_alone() -> Result<()> {
     until("the operators before are gone", || async { operators().await.is_ok_and(|pods| pods.len() == 2) })
         .await
 }
@@ -193,6 +198,7 @@ pub async fn make_whole() -> Result<()> {
         let rollout = format!("deployment/{deployment}");
         kubectl(&["rollout", "status", &rollout, "--namespace", namespace, "--timeout", TIMEOUT]).await?;
     }
+    operators_alone().await?;
     ready(SYSTEM, "fliptserver/main").await
 }
 

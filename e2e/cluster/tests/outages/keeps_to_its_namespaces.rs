@@ -52,7 +52,7 @@ async fn others_are_left_alone_until_it_watches_all_again() {
         let status = ["get", "fliptflag", "banner", "--namespace", &other, "--output", "jsonpath={.status}"];
         assert_eq!(kubectl(&status).await.unwrap(), "", "an object of another namespace was looked after");
 
-        release::upgrade(&release::chart(), &release::values()).await.unwrap();
+        release::replace(&release::values()).await.unwrap();
         release::ready(&other, "fliptflag/banner").await.unwrap();
         kubectl(&["delete", "namespace", &other, "--wait=false"]).await.unwrap();
     })

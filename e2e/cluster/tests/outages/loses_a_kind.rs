@@ -37,7 +37,7 @@ async fn its_flags_stay_in_the_server_and_return_to_their_objects() {
         assert_eq!(editor.switch(&namespace, true).await.unwrap().status, 200);
         app.decides(true).await.unwrap();
 
-        release::upgrade(&release::chart(), &release::values()).await.unwrap();
+        release::replace(&release::values()).await.unwrap();
         until("the kind is served again", || async {
             kubectl_apply(&namespace, &banner(&namespace, true, "")).await.is_ok()
         })
