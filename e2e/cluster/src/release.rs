@@ -210,6 +210,15 @@ pub async fn ready(namespace: &str, resource: &str) -> Result<()> {
     says(namespace, resource, "Ready", "True").await
 }
 
+/// Waits until an object that is being deleted is gone.
+///
+/// # Errors
+/// If it is not in time.
+pub async fn gone(namespace: &str, resource: &str) -> Result<()> {
+    let wait = ["wait", "--for=delete", resource, "--namespace", namespace, "--timeout", TIMEOUT];
+    kubectl(&wait).await.map(drop)
+}
+
 /// Waits until a condition of an object has this status, or this reason.
 ///
 /// # Errors

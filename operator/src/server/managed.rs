@@ -154,11 +154,15 @@ fn rolled_out(deployment: &Deployment) -> Result<(), String> {
     if status.observed_generation < deployment.metadata.generation {
         return Err(format!("Deployment {name} is not looked at yet"));
     }
-    let (updated, ready) = (status.updated_replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
-    if updated >= wanted && ready >= wanted {
+    let [all, updated, ready] = [status.replicas, status.updated_replicas, status.ready_replicas]
+        .map(|replicas| replicas.unwrap_or(0));
+    // Pods of before are ready, too: the new ones are once there are no others.
+    if updated >= wanted && ready >= wanted && all == updated {
         return Ok(());
     }
-    Err(format!("Deployment {name}: {updated} of {wanted} pods are as described, {ready} are ready"))
+    Err(format!(
+        "Deployment {name}: of {wanted} pods, {updated} are as described; {ready} are ready, with those of before"
+    ))
 }
 
 /// Brings an object to what it should be. One of the same name that somebody else has made is left alone.
@@ -493,6 +497,53 @@ mod tests {
         assert_eq!(value(&rendered(json!({})), "FLIPT_SERVER_SHUTDOWN_DELAY").as_deref(), Some("10s"));
         let own = rendered(json!({ "config": { "server": { "shutdown_delay": "20s" } } }));
         assert_eq!(value(&own, "FLIPT_SERVER_SHUTDOWN_DELAY"), None);
+    }
+
+    #[test]
+    fn the_operators_token_is_accepted_beside_those_of_others() {
+        const AUDIENCES: &str = "FLIPT_AUTHENTICATION_METHODS_KUBERNETES_AUDIENCES";
+        let given = |config: Value| value(&rendered(json!({ "config": config })), AUDIENCES);
+        assert_eq!(given(json!({})).as_deref(), Some("flipt-server flipt-server.flags.main"));
+        let required = given(json!({ "authentication": { "required": true } }));
+        assert_eq!(required.as_deref(), Some("flipt-server flipt-server.flags.main"));
+        let own = json!({ "authentication": { "methods": { "kubernetes": { "audiences": ["a"] } } } });
+        assert_eq!(given(own), None);
+    }
+
+    #[test]
+    fn pods_are_those_described_when_there_are_no_others_and_all_are_ready() {
+        let deployment = |generation: i64, status: Value| -> Deployment {
+            typed(&json!({
+                "metadata": { "name": "flipt-main", "generation": generation },
+                "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
+            }))
+        };
+        let counts = |all: i32, updated: i32, ready: i32| json!({ "observedGeneration": 3, "replicas": all, "updatedReplicas": updated, "readyReplicas": ready });
+        assert_eq!(rolled_out(&deployment(3, counts(2, 2, 2))), Ok(()));
+        for (what, generation, status) in [
+            ("the new description is not looked at", 4, counts(2, 2, 2)),
+            ("one of before is still there", 3, counts(3, 2, 2)),
+            ("one is not replaced yet", 3, counts(2, 1, 2)),
+            ("one is not ready", 3, counts(2, 2, 1)),
+            ("nothing is known", 3, json!({})),
+        ] {
+            assert!(rolled_out(&deployment(generation, status)).is_err(), "{what}");
+        }
+        let mut stuck = counts(2, 2, 2);
+        stuck["conditions"] =
+            json!([{ "type": "Progressing", "status": "False", "message": "deadline exceeded" }]);
+        assert!(rolled_out(&deployment(3, stuck)).unwrap_err().contains("deadline exceeded"));
+    }
+
+    #[test]
+    fn what_is_refused_is_said_and_what_fails_is_tried_again() {
+        for (code, refused) in
+            [(400, true), (403, true), (422, true), (409, false), (500, false), (503, false)]
+        {
+            let status = kube::core::Status { code, ..kube::core::Status::default() };
+            let stop = Stop::from(Error::Kubernetes(kube::Error::Api(Box::new(status))));
+            assert_eq!(matches!(stop, Stop::Refused(Reason::InvalidSpec, _)), refused, "{code}");
+        }
     }
 
     #[test]

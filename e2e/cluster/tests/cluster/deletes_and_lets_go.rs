@@ -23,17 +23,7 @@ async fn a_segment_in_use_waits_for_its_flag_and_both_leave_the_server() {
         kubectl(&["delete", "fliptflag", "banner", "--namespace", &namespace, "--timeout", TIMEOUT])
             .await
             .unwrap();
-        kubectl(&[
-            "wait",
-            "--for=delete",
-            "fliptsegment/nordic",
-            "--namespace",
-            &namespace,
-            "--timeout",
-            TIMEOUT,
-        ])
-        .await
-        .unwrap();
+        release::gone(&namespace, "fliptsegment/nordic").await.unwrap();
         for path in [
             format!("/api/v1/namespaces/{namespace}/flags/banner"),
             format!("/api/v1/namespaces/{namespace}/segments/nordic"),

@@ -126,17 +126,7 @@ async fn a_resource_that_is_deleted_while_the_server_is_dead_leaves_it_afterward
         let still = kubectl(&["get", "fliptflag", "banner", "--namespace", &namespace]).await;
         assert!(still.is_ok(), "it is gone before the server could be told");
         revive(release::SYSTEM, "flipt-server", "1").await;
-        kubectl(&[
-            "wait",
-            "--for=delete",
-            "fliptflag/banner",
-            "--namespace",
-            &namespace,
-            "--timeout",
-            TIMEOUT,
-        ])
-        .await
-        .unwrap();
+        release::gone(&namespace, "fliptflag/banner").await.unwrap();
         let editor = Editor::new(&client).await.unwrap();
         let path = format!("/api/v1/namespaces/{namespace}/flags/banner");
         assert_eq!(editor.send("GET", &path, &Value::Null).await.unwrap().status, 404);
